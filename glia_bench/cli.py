@@ -1,0 +1,302 @@
+"""`glia-bench`: parse, call the library, print; no logic.
+
+Everything heavy is imported inside the verb that needs it, so that `--help` answers at once. What a user can mend is
+one line on stderr, never a traceback. Exit codes: 0 all well; 1 something given is invalid, or a design failed; 2 wrong
+usage; 3 the benchmark's own machinery failed.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+from glia_bench import __version__
+from glia_bench.errors import EvaluationFailure, GliaBenchError
+
+OK, INVALID, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
+
+_EPILOG = """\
+examples:
+  glia-bench run                                        every shipped policy on the quick suite
+  glia-bench run --policy my_policy.py --policy llq     your policy beside the plain reference
+  glia-bench info routing/paper-v0                      what a task is and why it is hard
+
+exit codes: 0 all well, 1 invalid input or a failed design, 2 wrong usage, 3 our own machinery failed
+"""
+
+Number = TypeVar("Number", int, float)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        argv: Arguments without the program's name; default those of this process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = _parser().parse_args(arguments)
+        options.command = shlex.join(["glia-bench", *arguments])
+        code: int = options.verb(options)
+        sys.stdout.flush()
+        return code
+    except GliaBenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return INVALID
+    except EvaluationFailure as error:
+        print(f"failure of the benchmark itself, not of a design: {error}", file=sys.stderr)
+        return INFRASTRUCTURE
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INVALID
+    except BrokenPipeError:  # the reader of a pipe left: not an error, and nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception:
+        traceback.print_exc()
+        print("failure of the benchmark itself; please report the lines above", file=sys.stderr)
+        return INFRASTRUCTURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="glia-bench",
+        description="Compare designs for running an LLM-inference cluster, in simulation.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"glia-bench {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(verb=run)
+        sub.add_argument("--json", action="store_true", help="print JSON, and nothing else, on stdout")
+        return sub
+
+    verb("list", _list, "list tasks, suites and policies")
+    info = verb("info", _info, "say what a task is and why it is hard")
+    info.add_argument("task", metavar="TASK", help="task id, such as routing/paper-v0")
+    _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
+    report = verb("report", _report, "print a result's table again and write its HTML report")
+    report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
+    verb(
+        "precompile",
+        _precompile,
+        "compile the simulator and the shipped policies once, so that later runs start at once",
+    )
+    return parser
+
+
+def _add_run_options(run: argparse.ArgumentParser) -> None:
+    what = run.add_mutually_exclusive_group()
+    what.add_argument("--suite", metavar="S", help="suite of tasks (default: quick)")
+    what.add_argument("--task", metavar="T", action="append", default=[], help="task instead of a suite; repeatable")
+    run.add_argument(
+        "--policy",
+        metavar="NAME|FILE.py",
+        action="append",
+        default=[],
+        help="shipped policy or file of your own; repeatable (default: all shipped)",
+    )
+    run.add_argument(
+        "--loads",
+        metavar="A,B",
+        type=_loads,
+        default=(),
+        help="loads, as fractions of the task's reference rate (default: the task's own)",
+    )
+    run.add_argument("--seeds", metavar="N", type=_positive(int), help="seeds 0 to N-1 (default: as the suite says)")
+    run.add_argument("--jobs", metavar="N", type=_positive(int), default=1, help="trials at a time (default: 1)")
+    run.add_argument("--lengths", metavar="FILE", type=Path, help="lengths file, for tasks that need one")
+    run.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_positive(float),
+        default=60.0,
+        help="longest that one trial may take in a process of its own, in seconds (default: 60)",
+    )
+    run.add_argument(
+        "--records", action="store_true", help="keep the table of requests of every seed, not the first only"
+    )
+    run.add_argument("--out", metavar="DIR", type=Path, help="results folder (default: a new one below results/)")
+    run.add_argument("--no-report", action="store_true", help="do not write the HTML report")
+
+
+def _positive(kind: type[Number]) -> Callable[[str], Number]:
+    def parse(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(0)
+        if not 0 < value < float("inf"):
+            what = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"must be a positive {what} (got {text!r})")
+        return value
+
+    return parse
+
+
+def _loads(text: str) -> tuple[float, ...]:
+    parse = _positive(float)
+    return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
+
+
+def _list(options: argparse.Namespace) -> int:
+    from glia_bench.evaluation import listing
+
+    if options.json:
+        _print_json(listing.everything())
+    else:
+        from glia_bench import terminal
+
+        terminal.print_listing(listing.everything())
+    return OK
+
+
+def _info(options: argparse.Namespace) -> int:
+    from glia_bench.evaluation import listing
+
+    facts = listing.task_facts(options.task)
+    if options.json:
+        _print_json(facts)
+    else:
+        from glia_bench import terminal
+
+        terminal.print_task(facts)
+    return OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from glia_bench import terminal
+    from glia_bench.evaluation.plan import check_folder, make_plan
+
+    folder: Path = options.out or _new_folder(options.suite, options.task)
+    plan = make_plan(
+        suite=options.suite,
+        task_ids=options.task,
+        policies=options.policy,
+        loads=options.loads,
+        num_seeds=options.seeds,
+        lengths=options.lengths,
+        folder=folder,
+        keeps_all_requests=options.records,
+    )
+    check_folder(folder)
+    for remark in plan.skipped:
+        print(f"note: {remark}", file=sys.stderr)
+    with _sigterm_as_ctrl_c(), terminal.Progress(len(plan.trials), is_quiet=options.json) as progress:
+        progress.say("loading the simulator (compiled once, on its first use)")
+        from glia_bench.evaluation.results import run_plan
+        from glia_bench.evaluation.runner import Limits
+
+        limits = Limits(jobs=options.jobs, timeout_s=options.timeout)
+        report = run_plan(plan, limits, folder=folder, command=options.command, watcher=progress.watch)
+
+    if report.record is not None:
+        if options.json:
+            _print_json(report.record)
+        else:
+            terminal.print_result(report.record)
+    for refusal in report.refusals:
+        print(f"error: {refusal.message}", file=sys.stderr)
+    if num_broken := sum(t["status"] == "infra_error" for t in report.record["trials"]) if report.record else 0:
+        print(
+            f"failure of the benchmark itself, not of a design: {num_broken} trials; see {folder}/logs", file=sys.stderr
+        )
+    if report.failure:
+        print(f"failure of the benchmark itself, not of a design: {report.failure}", file=sys.stderr)
+    if report.is_interrupted:
+        done = len(report.record["trials"]) if report.record else 0
+        print(f"interrupted after {done} of {len(plan.trials)} trials", file=sys.stderr)
+    if report.record is not None:
+        is_whole = not (report.is_interrupted or options.no_report)
+        page = _write_report(folder, is_quiet=options.json) if is_whole else None
+        if not options.json:
+            terminal.print_places(folder, report.record, page)
+    return report.exit_code
+
+
+def _report(options: argparse.Namespace) -> int:
+    from glia_bench.scoring.record import read_record
+
+    record = read_record(options.folder)
+    page = _write_report(options.folder, is_quiet=options.json)
+    if options.json:
+        _print_json({"report": str(page), "id": record["id"], "results_id": record["results_id"]})
+    else:
+        from glia_bench import terminal
+
+        terminal.print_result(record)
+        terminal.print_places(options.folder, record, page)
+    return OK
+
+
+def _precompile(options: argparse.Namespace) -> int:
+    from glia_bench import terminal
+    from glia_bench.evaluation.trial import precompile
+
+    with terminal.Progress(0, is_quiet=options.json) as progress:
+        progress.say("compiling the simulator and the shipped policies")
+        names = precompile()
+    if options.json:
+        _print_json({"policies": names})
+    else:
+        print(f"compiled: the simulator and {len(names)} policies ({', '.join(names)})")
+    return OK
+
+
+def _write_report(folder: Path, *, is_quiet: bool) -> Path:
+    from glia_bench import terminal
+
+    with terminal.Progress(0, is_quiet=is_quiet) as progress:
+        progress.say("writing the report")
+        from glia_bench.scoring.report import write_report
+
+        return write_report(folder)
+
+
+def _new_folder(suite: str | None, tasks: Sequence[str]) -> Path:
+    """Return a folder below results/ that does not exist yet."""
+    from glia_bench.evaluation.plan import DEFAULT_SUITE
+
+    what = "-".join(tasks).replace("/", "-")[:80] or suite or DEFAULT_SUITE
+    stem = f"{what}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path("results") / stem
+    count = 1
+    while folder.exists():
+        count += 1
+        folder = Path("results") / f"{stem}-{count}"
+    return folder
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Take a polite request to end (SIGTERM) as Ctrl-C, so that a partial result is written."""
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What a run is asked to do, checked before anything runs: tasks, designs, loads and seeds to a list of trials.
+
+A file's text is read here and only hashed; it is checked and executed in the process that runs it.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glia_bench.errors import GliaBenchError
+from glia_bench.evaluation.trial import Design, Trial
+from glia_bench.loading import load_policy, read_source, shipped_policies
+from glia_bench.policy import Track
+from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
+from glia_bench.tasks.task import Task
+from glia_bench.workloads.lengths_file import read_lengths
+
+DEFAULT_SUITE = "quick"
+DEFAULT_NUM_SEEDS = 3
+"""Seeds of a run that names tasks rather than a suite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run of the benchmark, ready to go.
+
+    Attributes:
+        suite: Its suite, or None where tasks were named.
+        tasks: Tasks, in the order of tables.
+        trials: All trials: seed by seed, so that an interrupted run has compared every design.
+        skipped: Remarks on what the suite holds and this run leaves out.
+        lengths_sha256: Hash of the lengths file, if one is used.
+    """
+
+    suite: str | None
+    tasks: tuple[Task, ...]
+    trials: tuple[Trial, ...]
+    skipped: tuple[str, ...] = ()
+    lengths_sha256: str | None = None
+
+
+def make_plan(
+    *,
+    suite: str | None = None,
+    task_ids: Sequence[str] = (),
+    policies: Sequence[str] = (),
+    loads: Sequence[float] = (),
+    num_seeds: int | None = None,
+    lengths: Path | None = None,
+    folder: Path | None = None,
+    keeps_all_requests: bool = False,
+) -> Plan:
+    """Return the trials of a run; what is not given takes the suite's or the task's own choice.
+
+    Args:
+        suite: Name of a suite; left out, and without tasks, the quick one.
+        task_ids: Tasks, instead of a suite.
+        policies: Shipped names and paths of files; left out, all shipped policies of each task's track.
+        loads: Fractions of each task's reference rate; left out, the task's default loads (the full suite: all).
+        num_seeds: Seeds 0, 1, ... of each task; left out, as many as the suite says.
+        lengths: Lengths file, for tasks that need one.
+        folder: Where tables will be written.
+        keeps_all_requests: Write the per-request table of every seed rather than the first only.
+
+    Raises:
+        GliaBenchError: If something that was asked for does not exist or does not fit together.
+    """
+    if not task_ids and suite is None:
+        suite = DEFAULT_SUITE
+    wanted = [get_task(task_id) for task_id in dict.fromkeys(task_ids or get_suite(suite or DEFAULT_SUITE))]
+    tasks = [task for task in wanted if task_ids or lengths or not task.needs_lengths]
+    skipped = tuple(
+        f"{task.id} is left out: it needs {task.lengths_hint}; pass --lengths FILE"
+        for task in wanted
+        if task not in tasks
+    )
+    if num_seeds is None:
+        num_seeds = SUITE_NUM_SEEDS[suite] if suite is not None else DEFAULT_NUM_SEEDS
+    known_lengths = read_lengths(lengths) if lengths else None
+    designs = {track: make_designs(policies, track) for track in dict.fromkeys(task.track for task in tasks)}
+    trials = []
+    for task in tasks:
+        task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
+        for load in task_loads:  # made once here, so that what is wrong with it is said before anything runs
+            task.case(load, 0, known_lengths if task.needs_lengths else None)
+        trials += [
+            Trial(
+                design=design,
+                task=task.id,
+                load=float(load),
+                seed=seed,
+                lengths=str(lengths) if lengths and task.needs_lengths else None,
+                folder=str(folder) if folder else None,
+                keeps_requests=keeps_all_requests or seed == 0,
+                keeps_samples=seed == 0,
+            )
+            for seed in range(num_seeds)
+            for load in task_loads
+            for design in designs[task.track]
+        ]
+    is_used = any(trial.lengths for trial in trials)
+    return Plan(
+        suite=None if task_ids else suite,
+        tasks=tuple(tasks),
+        trials=tuple(trials),
+        skipped=skipped,
+        lengths_sha256=known_lengths.sha256 if known_lengths and is_used else None,
+    )
+
+
+def make_designs(references: Sequence[str], track: Track) -> list[Design]:
+    """Return the designs behind shipped names and paths, each with a name of its own.
+
+    A file is called by its stem; where that is also the name of a shipped policy or of another file, the first six
+    digits of its hash are added: `llq@3f2a1c`.
+
+    Raises:
+        GliaBenchError: If a name is unknown, or a file is absent or no policy file at all.
+    """
+    shipped = {policy.name: policy for policy in shipped_policies(track)}
+    files = [Path(reference) for reference in dict.fromkeys(references) if _is_path(reference)]
+    stems = [_plain_name(file) for file in files]
+    designs: list[Design] = []
+    for reference in dict.fromkeys(references) if references else shipped:
+        if not _is_path(reference):
+            policy = shipped.get(reference) or load_policy(reference, track)
+            design = Design(
+                name=policy.name, track=track, kind=policy.kind, sha256=policy.sha256, path=Path(policy.path).name
+            )
+        else:
+            source = read_source(Path(reference))
+            sha256 = hashlib.sha256(source.encode()).hexdigest()
+            stem = _plain_name(Path(reference))
+            is_taken = stem in shipped or stems.count(stem) > 1
+            name = f"{stem}@{sha256[:6]}" if is_taken else stem
+            design = Design(name=name, track=track, kind="user", sha256=sha256, path=reference, source=source)
+        if design.name not in (other.name for other in designs):  # the same text twice is one design
+            designs.append(design)
+    return designs
+
+
+def _is_path(reference: str) -> bool:
+    return reference.endswith(".py") or "/" in reference
+
+
+def _plain_name(file: Path) -> str:
+    """Return a file's stem with only such characters as are safe in file names, tables and pages."""
+    return re.sub(r"[^\w.+-]", "_", file.stem, flags=re.ASCII).strip(".") or "policy"
+
+
+def check_folder(folder: Path) -> None:
+    """Check that results can be written into a folder that may not exist yet.
+
+    Raises:
+        GliaBenchError: If it is a file or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GliaBenchError(f"results folder {folder} cannot be made ({error.strerror}); give another --out") from None

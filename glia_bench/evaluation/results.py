@@ -1,0 +1,140 @@
+"""A plan to a result folder: run it, keep what a report and a reader need, write the record last.
+
+A folder holds `result.json`, `records/` (tables of requests and samples, Parquet), `policies/` (the text of every
+design that came from a file) and `logs/` (what designs printed, and our own tracebacks; only if there are any).
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glia_bench.errors import EvaluationFailure
+from glia_bench.evaluation.environment import describe_environment, utc_now
+from glia_bench.evaluation.plan import Plan
+from glia_bench.evaluation.runner import Limits, Refusal, Watcher, run_trials
+from glia_bench.evaluation.trial import warm_up
+from glia_bench.scoring.record import RESULT_FILE, ResultRecord, TrialRecord, build_record, write_record
+from glia_bench.scoring.summary import summarise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of a plan.
+
+    Attributes:
+        record: The result record, as written; None if nothing was finished.
+        refusals: Designs that could not be run at all.
+        is_interrupted: Whether it was stopped before the end.
+        failure: What broke on our side and ended the run; empty if nothing did.
+    """
+
+    record: ResultRecord | None
+    refusals: tuple[Refusal, ...]
+    is_interrupted: bool
+    failure: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all is well, 1 if a design failed or the run was interrupted, 3 if our own machinery failed."""
+        trials = self.record["trials"] if self.record else []
+        if self.failure or any(trial["status"] == "infra_error" for trial in trials):
+            return 3
+        is_failed = any(trial["status"] != "ok" for trial in trials)
+        return 1 if is_failed or self.refusals or self.is_interrupted or not trials else 0
+
+
+def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", watcher: Watcher | None = None) -> Report:
+    """Run a plan and write `result.json`, tables, logs and the sources of designs from files into a folder.
+
+    On Ctrl-C what has been done is written. An earlier result in the folder stands until this one is written whole.
+
+    Args:
+        plan: What to run.
+        limits: How.
+        folder: Where to.
+        command: The command line that asked for it, for the record.
+        watcher: Told what starts and what ends.
+    """
+    started_at, start = utc_now(), time.monotonic()
+    _prepare(folder, plan)
+    records: list[TrialRecord] = []
+    refusals: list[Refusal] = []
+    is_interrupted, failure = False, ""
+    outcomes = run_trials(plan.trials, limits, log_folder=folder / "logs", watcher=watcher)
+    try:
+        warm_up("compiled")
+        for outcome in outcomes:
+            if isinstance(outcome, Refusal):
+                refusals.append(outcome)
+            else:
+                records.append(outcome)
+    except KeyboardInterrupt:
+        is_interrupted = True
+        outcomes.close()
+    except EvaluationFailure as error:
+        failure = str(error)
+    _log_failures(folder, records)
+    if not records:
+        return Report(record=None, refusals=tuple(refusals), is_interrupted=is_interrupted, failure=failure)
+    environment = describe_environment() | {
+        "command": command,
+        "started_at": started_at,
+        "ended_at": utc_now(),
+        "wall_s": time.monotonic() - start,
+        "jobs": limits.jobs,
+        "timeout_s": limits.timeout_s,
+        "lengths_sha256": plan.lengths_sha256,
+        "num_planned": len(plan.trials),
+        "interrupted": is_interrupted,
+        "refused": [{"policy": refusal.policy, "message": refusal.message} for refusal in refusals],
+    }
+    published: dict[str, Any] = {task.id: task.published for task in plan.tasks if task.published}
+    record = build_record(
+        suite=plan.suite, trials=records, summary=summarise(records, published), environment=environment
+    )
+    write_record(folder, record)
+    _drop_stale(folder, record)
+    return Report(record=record, refusals=tuple(refusals), is_interrupted=is_interrupted, failure=failure)
+
+
+def _prepare(folder: Path, plan: Plan) -> None:
+    """Make the folder, drop an earlier run's logs, and keep a copy of every design that is not shipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / RESULT_FILE).exists():
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+    for design in {trial.design.name: trial.design for trial in plan.trials}.values():
+        if design.source is not None:
+            copy = folder / "policies" / f"{design.name}.py"
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(design.source, encoding="utf-8")
+
+
+def _drop_stale(folder: Path, record: ResultRecord) -> None:
+    """Remove what an earlier result left in the folder and this one does not name: tables and sources."""
+    named = {trial[table] for trial in record["trials"] for table in ("records", "samples")}
+    named |= {f"policies/{trial['policy']}.py" for trial in record["trials"]}
+    named |= {f"policies/{refused['policy']}.py" for refused in record["environment"]["refused"]}
+    for file in (*(folder / "records").rglob("*.parquet"), *(folder / "policies").glob("*.py")):
+        if file.relative_to(folder).as_posix() not in named:
+            file.unlink()
+
+
+def _log_failures(folder: Path, records: Sequence[TrialRecord]) -> None:
+    """Keep tracebacks of our own failures in the logs, one line of each in the record; drop empty logs."""
+    logs = folder / "logs"
+    for record in records:
+        if record["status"] == "infra_error":
+            logs.mkdir(exist_ok=True)
+            with (logs / "errors.log").open("a", encoding="utf-8") as log:
+                where = f"{record['policy']} on {record['task']}, load {record['load']}, seed {record['seed']}"
+                log.write(f"{where}\n{record['message']}\n\n")
+            last_line = record["message"].strip().splitlines()[-1]
+            record["message"] = f"{last_line} (our failure, see logs/errors.log)"
+    for log_file in logs.glob("*.log"):
+        if log_file.stat().st_size == 0:
+            log_file.unlink()
+    if logs.is_dir() and not any(logs.iterdir()):
+        logs.rmdir()

@@ -1,0 +1,129 @@
+"""The one place where Numba decorates: typed for mypy, and cached where no stale machine code can be served.
+
+Numba's cache notices an edit only in the file of the cached function itself, and serves unchecked code when bounds
+checks are asked for. So the cache lives in a folder named by a hash of all sources that kernels are made of, Numba's
+version and the compile flags: an edit anywhere leads to another folder. Old folders are dropped.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any, ParamSpec, TypeVar, cast
+from weakref import WeakSet
+
+import numba
+from numba.core import config
+from numba.extending import register_jitable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_KEPT_STAMPS = 4
+_FLAGS = ("NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DEBUGINFO")
+
+
+def kernel_stamp(package: Path | None = None) -> str:
+    """Return the hash over every source file that kernels are compiled from, with Numba's version and flags.
+
+    Args:
+        package: Folder of the `glia_bench` package; default this one.
+    """
+    root = package or Path(__file__).parents[1]
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
+    for flag in _FLAGS:
+        digest.update(f"{flag}={os.environ.get(flag, '')};".encode())
+    for file in (root / "features.py", *sorted((root / "sim").glob("*.py"))):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+def cache_root() -> Path:
+    """Return the folder that holds one sub-folder per stamp: NUMBA_CACHE_DIR, else the user's cache folder."""
+    if given := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(given) / "glia-bench"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "glia-bench" / "numba"
+
+
+@cache
+def cache_folder() -> Path | None:
+    """Return this build's cache folder, made if needed; None where nothing can be written, and then nothing is cached.
+
+    Folders of other builds are removed, the most recently used few aside.
+    """
+    folder = cache_root() / kernel_stamp()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        others = sorted((f for f in folder.parent.iterdir() if f != folder), key=lambda f: f.stat().st_mtime)
+        for stale in others[: max(0, len(others) - _KEPT_STAMPS + 1)]:
+            shutil.rmtree(stale, ignore_errors=True)
+    except OSError:
+        return None
+    return folder
+
+
+@contextmanager
+def _stamped_cache() -> Iterator[bool]:
+    """Point Numba's cache at this build's folder while a function is decorated; yields whether it can be used."""
+    folder = cache_folder()
+    before = config.CACHE_DIR
+    if folder is not None:
+        config.CACHE_DIR = str(folder)
+    try:
+        yield folder is not None
+    finally:
+        config.CACHE_DIR = before
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a piece of a kernel; LLVM always inlines it, so that passing arrays costs nothing."""
+    return cast("Callable[P, R]", numba.njit(function, forceinline=True, error_model="numpy", _nrt=False))
+
+
+def plain(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the Python body of a compiled function."""
+    return cast("Callable[P, R]", getattr(function, "py_func", function))
+
+
+def kernel(signature: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Compile a whole kernel for one signature when it is decorated, from the cache if it is there."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        with _stamped_cache() as can_cache:
+            compiled = numba.njit(signature, cache=can_cache, error_model="numpy", _nrt=False)(function)
+        return cast("Callable[P, R]", compiled)
+
+    return decorate
+
+
+def _let_hooks_call(helpers: Iterable[Callable[..., Any]]) -> None:
+    """Let compiled hooks call these plain functions, which stay plain for the Python tier."""
+    for helper in helpers:
+        if helper not in _callable_helpers:
+            register_jitable(helper)
+            _callable_helpers.add(helper)
+
+
+_callable_helpers: WeakSet[Callable[..., Any]] = WeakSet()
+
+
+def compile_hook(function: Callable[..., Any], arguments: tuple[Any, ...], *, bounds_checks: bool, cached: bool) -> Any:
+    """Compile a policy's hook, with the helpers of its module, for fixed argument types; Numba's errors pass."""
+    if config.DISABLE_JIT:
+        return function
+    module = function.__globals__
+    _let_hooks_call(f for f in module.values() if isinstance(f, FunctionType) and f.__globals__ is module)
+    with _stamped_cache() as can_cache:
+        dispatcher = numba.njit(boundscheck=bounds_checks or None, cache=cached and can_cache)(function)
+        dispatcher.compile(arguments)
+        dispatcher.disable_compile()
+    return dispatcher

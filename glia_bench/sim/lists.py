@@ -1,0 +1,99 @@
+"""The queues inside a replica: finish heap, waiting queue, running list; in place on the arrays of `state`."""
+
+from glia_bench.sim import state as st
+from glia_bench.sim.jit import inlined
+from glia_bench.sim.state import State
+from glia_bench.sim.stretch import blocks_of
+
+
+@inlined
+def heap_push(s: State, g: int, size: int, key: int) -> None:
+    """Add a key to replica g's min-heap of `size` keys."""
+    i = size
+    while i > 0:
+        parent = (i - 1) >> 1
+        if s.heap[g, parent] <= key:
+            break
+        s.heap[g, i] = s.heap[g, parent]
+        i = parent
+    s.heap[g, i] = key
+
+
+@inlined
+def heap_remove(s: State, g: int, size: int, i: int) -> None:
+    """Remove the key at position i of replica g's min-heap of `size` keys."""
+    last = size - 1
+    key = s.heap[g, last]
+    while i > 0 and s.heap[g, (i - 1) >> 1] > key:
+        s.heap[g, i] = s.heap[g, (i - 1) >> 1]
+        i = (i - 1) >> 1
+    while True:
+        child = 2 * i + 1
+        if child >= last:
+            break
+        if child + 1 < last and s.heap[g, child + 1] < s.heap[g, child]:
+            child += 1
+        if s.heap[g, child] >= key:
+            break
+        s.heap[g, i] = s.heap[g, child]
+        i = child
+    s.heap[g, i] = key
+
+
+@inlined
+def wait(s: State, g: int, slot: int, at_head: bool) -> None:
+    """Put a request into replica g's waiting queue, at its tail or (after a preemption) its head."""
+    if s.rep[g, st.R_WAIT_HEAD] < 0:
+        s.slots[slot, st.S_NEXT] = -1
+        s.rep[g, st.R_WAIT_HEAD] = slot
+        s.rep[g, st.R_WAIT_TAIL] = slot
+    elif at_head:
+        s.slots[slot, st.S_NEXT] = s.rep[g, st.R_WAIT_HEAD]
+        s.rep[g, st.R_WAIT_HEAD] = slot
+    else:
+        s.slots[slot, st.S_NEXT] = -1
+        s.slots[s.rep[g, st.R_WAIT_TAIL], st.S_NEXT] = slot
+        s.rep[g, st.R_WAIT_TAIL] = slot
+    s.view_int[st.V_WAITING, g] += 1
+    s.view_int[st.V_WAITING_TOKENS, g] += s.slots[slot, st.S_PREFILL]
+    s.view_int[st.V_WAITING_BLOCKS, g] += blocks_of(s, s.slots[slot, st.S_PREFILL])
+
+
+@inlined
+def enter_running(s: State, g: int, slot: int) -> None:
+    """Put an admitted request into replica g's running list at the place that its key asks for."""
+    s.rep[g, st.R_KEYS] += 1
+    key = s.slots[slot, st.S_ROW] if s.params[st.P_BY_ARRIVAL] else s.rep[g, st.R_KEYS]
+    s.slots[slot, st.S_KEY] = key
+    before = s.rep[g, st.R_RUN_TAIL]
+    after = -1
+    while before >= 0 and s.slots[before, st.S_KEY] > key:
+        after = before
+        before = s.slots[before, st.S_PREV]
+    s.slots[slot, st.S_PREV] = before
+    s.slots[slot, st.S_NEXT] = after
+    if before >= 0:
+        s.slots[before, st.S_NEXT] = slot
+    else:
+        s.rep[g, st.R_RUN_HEAD] = slot
+    if after >= 0:
+        s.slots[after, st.S_PREV] = slot
+    else:
+        s.rep[g, st.R_RUN_TAIL] = slot
+    s.view_int[st.V_RUNNING, g] += 1
+
+
+@inlined
+def leave_running(s: State, g: int, slot: int) -> None:
+    """Take a request out of replica g's running list."""
+    before = s.slots[slot, st.S_PREV]
+    after = s.slots[slot, st.S_NEXT]
+    if before >= 0:
+        s.slots[before, st.S_NEXT] = after
+    else:
+        s.rep[g, st.R_RUN_HEAD] = after
+    if after >= 0:
+        s.slots[after, st.S_PREV] = before
+    else:
+        s.rep[g, st.R_RUN_TAIL] = before
+    s.view_int[st.V_RUNNING, g] -= 1

@@ -1,0 +1,1 @@
+"""Tasks: a cluster, a workload, an objective and references, versioned; `catalog` finds them by id."""

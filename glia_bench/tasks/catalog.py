@@ -1,0 +1,44 @@
+"""The tasks by id, and the suites of them. A new task is one file and one line here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from glia_bench.errors import UnknownTaskError, did_you_mean
+from glia_bench.tasks.routing import paper_exact_v0, paper_sweep_v0, paper_v0
+from glia_bench.tasks.task import Task
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {task.id: task for task in (paper_v0.TASK, paper_sweep_v0.TASK, paper_exact_v0.TASK)}
+)
+"""Every task by id, in the order of tables."""
+
+SUITE_NUM_SEEDS: Mapping[str, int] = MappingProxyType({"quick": 10, "paper": 10, "full": 10})
+"""Suites, smallest first, with the number of development seeds that each runs."""
+
+SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {suite: tuple(task.id for task in TASKS.values() if suite in task.suites) for suite in SUITE_NUM_SEEDS}
+)
+"""Task ids of each suite. Those that need a lengths file run only where one is given."""
+
+
+def get_task(task_id: str) -> Task:
+    """Return a task of the catalog.
+
+    Raises:
+        UnknownTaskError: If no task has this id.
+    """
+    if task_id not in TASKS:
+        hint = did_you_mean(task_id, TASKS) or f" (known: {', '.join(TASKS)})"
+        raise UnknownTaskError(f"no task {task_id!r}{hint}")
+    return TASKS[task_id]
+
+
+def get_suite(name: str) -> tuple[str, ...]:
+    """Return the task ids of a suite.
+
+    Raises:
+        UnknownTaskError: If no suite has this name.
+    """
+    if name not in SUITES:
+        raise UnknownTaskError(f"no suite {name!r} (known: {', '.join(SUITES)}){did_you_mean(name, SUITES)}")
+    return SUITES[name]

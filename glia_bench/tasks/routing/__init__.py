@@ -1,0 +1,1 @@
+"""Routing tasks, one file each; `paper` holds what the tasks of the Glia paper share."""

@@ -1,0 +1,151 @@
+"""What a task is: a cluster, a workload per (load, seed), an objective and its references; and from these, a case.
+
+Nothing here draws a number or simulates: workloads do the one, the simulator the other.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from glia_bench.errors import InvalidSpecError, InvalidTraceError
+from glia_bench.policy import Track
+from glia_bench.types import PS_PER_S, Case, ClusterSpec, Ints, Trace
+from glia_bench.workloads.arrivals import PS_PER_US
+from glia_bench.workloads.lengths import MAX_REQUEST_TOKENS
+from glia_bench.workloads.lengths_file import Lengths
+from glia_bench.workloads.streams import Stream
+
+MIN_LOAD, MAX_LOAD = 0.01, 10.0
+CLOCK_OFFSET_LIMIT_S = 1_000_000
+
+TraceMaker: TypeAlias = Callable[[int, int, Lengths | None], Trace]
+"""(rate in requests per 1,000,000 s, seed, lengths from the user or None) -> trace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SLO:
+    """Latency objectives that every request of a task has; inf where there is none.
+
+    Attributes:
+        ttft_s: Time to first token.
+        tpot_s: Mean time per output token after the first.
+    """
+
+    ttft_s: float = math.inf
+    tpot_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """One task of the catalog.
+
+    Attributes:
+        id: "track/name-vN"; anything that changes a cost changes it.
+        track: What is designed.
+        title: One line for tables.
+        why_hard: What a design must get right, in a few sentences.
+        source: Where the setting comes from.
+        objective: Name of the cost in scoring/metrics.py; lower is better.
+        suites: Suites that it belongs to.
+        cluster: The system.
+        reference_rate_rps: Mean arrival rate at load 1.
+        rate_basis: What that rate is: a capacity found by a rule, or a source's nominal rate.
+        loads: Fractions of that rate that the full suite runs.
+        default_loads: Those that a plain run uses.
+        dev_seeds: Public development seeds.
+        trace: Makes the workload.
+        drain_s: A run ends when drained, or this long after its last arrival.
+        naive: Plain reference policy.
+        expert: Human expert reference policy.
+        any_load: Whether loads other than `loads` make sense.
+        needs_lengths: Whether the user must give a lengths file.
+        lengths_hint: Where to get it, for the error message.
+        slo: Latency objectives, or None.
+        published: Published mean end-to-end latency in seconds by policy, or None.
+    """
+
+    id: str
+    track: Track
+    title: str
+    why_hard: str
+    source: str
+    objective: str
+    suites: tuple[str, ...]
+    cluster: ClusterSpec
+    reference_rate_rps: float
+    rate_basis: str
+    loads: tuple[float, ...]
+    default_loads: tuple[float, ...]
+    trace: TraceMaker
+    drain_s: float
+    dev_seeds: tuple[int, ...] = tuple(range(10))
+    naive: str = "round_robin"
+    expert: str = "expert"
+    any_load: bool = True
+    needs_lengths: bool = False
+    lengths_hint: str = ""
+    slo: SLO | None = None
+    published: Mapping[str, float] | None = None
+
+    def case(self, load: float, seed: int, lengths: Lengths | None = None) -> Case:
+        """Return one run's input; equal arguments give equal cases on every machine.
+
+        Args:
+            load: Fraction of the reference rate, used to the nearest millionth of a request per second.
+            seed: 0 or above. A seed's requests and gaps are the same at every load but for the time scale.
+            lengths: Known requests, for tasks that need them; others ignore them.
+
+        Raises:
+            InvalidSpecError: If the load or the seed is outside what the task allows.
+            InvalidTraceError: If the task needs lengths and has none.
+        """
+        load = self._checked_load(load)
+        seed = _checked_seed(seed)
+        if self.needs_lengths and lengths is None:
+            raise InvalidTraceError(f"{self.id} needs {self.lengths_hint}: pass --lengths FILE")
+        return Case(
+            cluster=self.cluster,
+            trace=self.trace(round(self.reference_rate_rps * load * 1_000_000), seed, lengths),
+            drain_s=self.drain_s,
+            clock_offset_ps=Stream(self.id, seed, "clock offset").below(CLOCK_OFFSET_LIMIT_S * PS_PER_S),
+            policy_seed=Stream(self.id, seed, "policy seed").below(1 << 63),
+        )
+
+    def _checked_load(self, load: float) -> float:
+        known = ", ".join(f"{known:g}" for known in self.loads)
+        try:
+            value = float(load)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not self.any_load and value not in self.loads:
+            raise InvalidSpecError(f"{self.id} has one fixed trace: its load must be {known} (got {load})")
+        if not MIN_LOAD <= value <= MAX_LOAD:
+            raise InvalidSpecError(
+                f"load of {self.id} must be a number between {MIN_LOAD:g} and {MAX_LOAD:g}, a fraction of its "
+                f"{self.reference_rate_rps:g} requests/s (got {load}); its own loads are {known}"
+            )
+        return value
+
+
+def _checked_seed(seed: int) -> int:
+    try:
+        value = operator.index(seed)
+    except TypeError:
+        value = -1
+    if value < 0 or isinstance(seed, bool):
+        raise InvalidSpecError(f"seed must be a whole number, at least 0 (got {seed!r})")
+    return value
+
+
+def open_loop_trace(arrivals_us: Ints, prompt_tokens: Ints, output_tokens: Ints) -> Trace:
+    """Return independent requests as a trace; clients allow what the context of MAX_REQUEST_TOKENS leaves."""
+    return Trace(
+        arrival_ps=arrivals_us * np.int64(PS_PER_US),
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        max_tokens=MAX_REQUEST_TOKENS - prompt_tokens,
+    )

@@ -1,0 +1,378 @@
+"""What the command line shows: tables of a result, of a task and of what there is, and progress while it runs.
+
+Tables go to stdout and fit its width: columns that matter least go first. Colour is decoration only and absent from
+pipes. Progress goes to stderr and only to a terminal. Names and messages that users chose are printed as they are,
+never read as markup. Nothing is computed here but layout.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from glia_bench.evaluation.runner import Outcome, Refusal
+from glia_bench.evaluation.trial import Trial
+from glia_bench.scoring.record import RESULT_FILE, ResultRecord
+from glia_bench.scoring.summary import ALL_LOADS
+
+Row = Mapping[str, Any]
+
+ID_DIGITS = 12
+_GAP = 2
+_KINDS = {"published_ai": "AI, published", "user": "yours"}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a value with about `digits` significant digits and no exponent; a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.{_decimals(value, digits)}f}"
+
+
+def _decimals(value: float, digits: int = 3) -> int:
+    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+    return max(0, digits - whole)
+
+
+def plus_minus(value: float | None, low: float | None, high: float | None) -> str:
+    """Return "value ± half width" in the value's own decimals."""
+    if value is None or low is None or high is None:
+        return number(value)
+    decimals = _decimals(value)
+    return f"{value:.{decimals}f} ± {(high - low) / 2:.{decimals}f}"
+
+
+def ratio(value: float | None, low: float | None, high: float | None) -> str:
+    """Return "value [low, high]", without the interval where there is none."""
+    if value is None:
+        return "-"
+    text = number(value) if value >= 10 else f"{value:.3f}"
+    return text if low is None or high is None else f"{text} [{_end(low)}, {_end(high)}]"
+
+
+def _end(value: float) -> str:
+    return number(value) if value >= 10 else f"{value:.2f}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share as per cent."""
+    return "-" if share is None else "0" if share == 0 else f"{100 * share:.1f}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of the results table.
+
+    Attributes:
+        heading: Two short lines at most.
+        cell: Row to text.
+        rank: Columns with the highest rank are dropped first where the width does not suffice.
+        is_wanted: Whether these rows give it something to say.
+        is_text: Text is aligned to the left, numbers to the right.
+    """
+
+    heading: str
+    cell: Callable[[Row], str]
+    rank: int
+    is_wanted: Callable[[Sequence[Row]], bool] = lambda rows: True
+    is_text: bool = False
+
+    def width(self, rows: Sequence[Row]) -> int:
+        """Return the cells that it needs."""
+        return max(len(text) for text in (*self.heading.split("\n"), *(self.cell(row) for row in rows)))
+
+
+def _metric(name: str, show: Callable[[float | None], str] = number) -> Callable[[Row], str]:
+    return lambda row: show(row["metrics"][name])
+
+
+def _any(name: str) -> Callable[[Sequence[Row]], bool]:
+    return lambda rows: any(row["metrics"][name] for row in rows)
+
+
+def _columns(reference: str, *, has_intervals: bool) -> list[Column]:
+    """Return the columns of a results table, in order from left to right."""
+    spread, span = (" ± 95 %", "\n[95 %]") if has_intervals else ("", "")
+    return [
+        Column(heading="policy", cell=lambda row: str(row["policy"]), rank=0, is_text=True),
+        Column(heading="kind", cell=lambda row: _kind(row), rank=8, is_text=True),
+        Column(
+            heading=f"mean E2E\ns{spread}",
+            cell=lambda row: plus_minus(row["cost_mean"], row["cost_low"], row["cost_high"]),
+            rank=1,
+        ),
+        Column(
+            heading="published\ns",
+            cell=lambda row: number(row["published_s"]),
+            rank=5,
+            is_wanted=lambda rows: any(row["published_s"] is not None for row in rows),
+        ),
+        Column(
+            heading=f"ratio to {reference}{span}",
+            cell=lambda row: (
+                "1" if row["policy"] == reference else ratio(row["ratio"], row["ratio_low"], row["ratio_high"])
+            ),
+            rank=2,
+            is_wanted=lambda rows: any(row["ratio"] is not None for row in rows),
+        ),
+        Column(heading="p99\ns", cell=_metric("e2e_p99_s"), rank=4),
+        Column(heading="TTFT\ns", cell=_metric("ttft_mean_s"), rank=7),
+        Column(heading="restarted\n%", cell=_metric("restarted_fraction", percent), rank=6),
+        Column(
+            heading="rejected\n%",
+            cell=_metric("rejected_fraction", percent),
+            rank=3,
+            is_wanted=_any("rejected_fraction"),
+        ),
+        Column(
+            heading="unfinished\n%",
+            cell=_metric("unfinished_fraction", percent),
+            rank=3,
+            is_wanted=_any("unfinished_fraction"),
+        ),
+        Column(heading="sim\nms", cell=lambda row: number(row["sim_s"] and 1000 * row["sim_s"], 2), rank=9),
+    ]
+
+
+def print_result(record: ResultRecord) -> None:
+    """Print a table per task and load, failed policies below it, and how to read them."""
+    console = Console(highlight=False)
+    summary = [row for row in record["summary"] if row["load"] != ALL_LOADS]
+    for task, load in dict.fromkeys((row["task"], row["load"]) for row in summary):
+        rows = [row for row in summary if row["task"] == task and row["load"] == load]
+        _print_block(console, task, load, rows)
+    notes = ["Lower is better."]
+    if any(row["cost_low"] is not None for row in summary):
+        notes.append("± and [ ] are 95 % t intervals over seeds; ratios are paired seed by seed.")
+    if any(row["published_s"] is not None for row in summary):
+        notes.append("Published: the mean in the task's source, on its own trace.")
+    if any(row["metrics"][name] for row in summary for name in ("rejected_fraction", "unfinished_fraction")):
+        notes.append("Rejected and unfinished requests are charged until the horizon.")
+    if any(row["status"] == "ok" for row in summary):
+        console.print(Text("\n" + " ".join(notes), style="dim"))
+
+
+def _print_block(console: Console, task: str, load: float, rows: Sequence[Row]) -> None:
+    """Print one task at one load."""
+    good = [row for row in rows if row["status"] == "ok"]
+    failed = [row for row in rows if row["status"] != "ok"]
+    title = Text.assemble("\n", (task, "bold"), f" · load {load:g}", f" · {_plural(_num_seeds(rows), 'seed')}")
+    if good:
+        title.append(f" · {good[0]['metrics']['num_requests']:,.0f} requests a seed")
+    console.print(title)
+    if good:
+        console.print(_results_table(good, console.width))
+    if failed:
+        console.print(*([""] if good else []), _failures_table(failed), sep="\n")
+
+
+def _results_table(rows: Sequence[Row], width: int) -> Table:
+    reference = next((str(row["reference"]) for row in rows if row["reference"]), "")
+    has_intervals = any(row["cost_low"] is not None for row in rows)
+    columns = [column for column in _columns(reference, has_intervals=has_intervals) if column.is_wanted(rows)]
+    while len(columns) > 2 and sum(column.width(rows) + _GAP for column in columns) - _GAP > width:
+        columns.remove(max(columns, key=lambda column: column.rank))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            Text(column.heading), justify="left" if column.is_text else "right", no_wrap=True, vertical="bottom"
+        )
+    for row in rows:
+        style = "bold green" if row["kind"] == "user" else "dim" if row["kind"] == "null" else ""
+        table.add_row(*(Text(column.cell(row)) for column in columns), style=style)
+    return table
+
+
+def _failures_table(rows: Sequence[Row]) -> Table:
+    """Return the policies that have no mean, each with its reason."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("failed", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    for row in rows:
+        is_partial = row["num_failed"] != row["num_seeds"]
+        extent = f" ({row['num_failed']} of {row['num_seeds']} seeds)" if is_partial else ""
+        table.add_row(Text(row["policy"]), Text(row["status"], style="red"), Text(_one_line(row["message"]) + extent))
+    return table
+
+
+def print_places(folder: Path, record: ResultRecord, page: Path | None) -> None:
+    """Print where the files of a result lie and how to make it again."""
+    console = Console(highlight=False)
+    report = str(page) if page else f"glia-bench report {folder}"
+    lines = [
+        ("report", report),
+        ("result", f"{folder / RESULT_FILE}  (results_id {record['results_id'][:ID_DIGITS]})"),
+        ("again", record["environment"].get("command") or "-"),
+    ]
+    console.print()
+    for name, value in lines:
+        console.print(Text.assemble((f"{name:<7} ", "bold"), value), soft_wrap=True)
+
+
+def print_listing(listing: Mapping[str, Any]) -> None:
+    """Print tasks, suites and policies."""
+    console = Console(highlight=False)
+    _print_table(
+        console,
+        "Tasks",
+        ("id", "title"),
+        [(task["id"], task["title"]) for task in listing["tasks"]],
+    )
+    _print_table(
+        console,
+        "Suites",
+        ("name", "seeds", "tasks"),
+        [(suite["name"], str(suite["num_seeds"]), ", ".join(suite["tasks"])) for suite in listing["suites"]],
+    )
+    _print_table(
+        console,
+        "Policies",
+        ("name", "kind", "idea"),
+        [(policy["name"], _kind(policy), policy["idea"]) for policy in listing["policies"]],
+    )
+    console.print(Text("More on a task: glia-bench info TASK. Your own policy: glia-bench run --policy FILE.py"))
+
+
+def print_task(facts: Mapping[str, Any]) -> None:
+    """Print one task."""
+    console = Console(highlight=False)
+    console.print(Text.assemble("\n", (facts["id"], "bold"), f"  {facts['title']}\n"))
+    console.print(Padding(Text(facts["why_hard"]), (0, 4, 1, 0)))
+    cluster = facts["cluster"]
+    tokens = cluster["num_blocks"] * cluster["block_size_tokens"]
+    _print_pairs(
+        console,
+        "Cluster",
+        [
+            ("replicas", f"{cluster['num_replicas']}, {cluster['latency']}"),
+            ("engine", f"{cluster['engine_mode']}, continuous batching with chunked prefill"),
+            ("batch", f"{cluster['token_budget']} tokens an iteration, {cluster['max_running']} running requests"),
+            (
+                "KV cache",
+                f"{tokens:,} tokens a replica: {cluster['num_blocks']} blocks of {cluster['block_size_tokens']}, "
+                f"{cluster['watermark_blocks']} kept free on admission",
+            ),
+            ("router acts on", ", ".join(cluster["triggers"])),
+        ],
+    )
+    loads = ", ".join(f"{load:g}" for load in facts["loads"])
+    pairs = [("reference rate", f"{facts['reference_rate_rps']:g} requests/s: {facts['rate_basis']}"), ("loads", loads)]
+    if workload := facts["workload"]:
+        prompts, outputs = workload["prompt_tokens"], workload["output_tokens"]
+        pairs += [
+            (
+                "seed 0",
+                f"{workload['num_requests']:,} requests in {workload['last_arrival_s']:,.0f} s, "
+                f"gap CV {number(workload['gap_cv'], 2)}",
+            ),
+            ("prompt tokens", _spread(prompts)),
+            ("output tokens", _spread(outputs)),
+        ]
+    else:
+        pairs.append(("lengths", f"{facts['lengths_hint']}; pass --lengths FILE"))
+    _print_pairs(console, "Workload", pairs)
+    slo = facts["slo"]
+    goals = [
+        ("objective", f"{facts['objective']['name']}: {facts['objective']['meaning']}; lower is better"),
+        ("SLO", "none" if slo is None else f"TTFT {number(slo['ttft_s'])} s, TPOT {number(slo['tpot_s'])} s"),
+        ("run ends", f"when drained, or {facts['drain_s']:,.0f} s after the last arrival"),
+        ("references", f"naive {facts['naive']}, plain {facts['reference']}, human expert {facts['expert']}"),
+        ("seeds", f"{facts['dev_seeds'][0]} to {facts['dev_seeds'][-1]}"),
+        ("suites", ", ".join(facts["suites"])),
+    ]
+    _print_pairs(console, "Goal", goals)
+    if published := facts["published_mean_e2e_s"]:
+        _print_pairs(console, "Published mean E2E", [(name, f"{value:g} s") for name, value in published.items()])
+    console.print(Padding(Text.assemble(("Source  ", "bold"), facts["source"]), (0, 4, 1, 0)))
+    console.print(Text.assemble(("Run     ", "bold"), facts["command"]), soft_wrap=True)
+
+
+def _spread(tokens: Mapping[str, float]) -> str:
+    return f"mean {tokens['mean']:.0f}, median {tokens['p50']}, p99 {tokens['p99']}, largest {tokens['max']}"
+
+
+def _print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for index, heading in enumerate(headings):
+        table.add_column(Text(heading), no_wrap=index == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(Text(f"\n{title}", style="bold"))
+    console.print(table)
+
+
+def _print_pairs(console: Console, title: str, pairs: Sequence[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(Text(name), Text(value))
+    console.print(Text(title, style="bold"))
+    console.print(Padding(table, (0, 0, 1, 2)))
+
+
+def _kind(row: Row) -> str:
+    kind = str(row["kind"])
+    return _KINDS.get(kind, kind)
+
+
+def _num_seeds(rows: Sequence[Row]) -> int:
+    return max(int(row["num_seeds"]) for row in rows)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+class Progress:
+    """A progress line on stderr, for a terminal only; silent elsewhere.
+
+    Args:
+        total: Trials to come; 0 shows what is said and no bar.
+        is_quiet: Show nothing, whatever stderr is.
+    """
+
+    def __init__(self, total: int, *, is_quiet: bool) -> None:
+        console = Console(stderr=True, highlight=False)
+        columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
+        if total:
+            columns += [BarColumn(bar_width=24), MofNCompleteColumn()]
+        self._bars = Bars(
+            *columns, TimeElapsedColumn(), console=console, transient=True, disable=is_quiet or not console.is_terminal
+        )
+        self._task = self._bars.add_task("", total=total or None)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Show what is being done."""
+        self._bars.update(self._task, description=text, refresh=True)
+
+    def watch(self, trial: Trial | None, outcome: Outcome | None) -> None:
+        """Follow `runner.run_trials`."""
+        if trial is not None:
+            name = trial.design.name
+            self._bars.update(self._task, description=f"{name[:24]:<14} load {trial.load:g} seed {trial.seed}")
+        if outcome is not None and not isinstance(outcome, Refusal):
+            self._bars.advance(self._task)

@@ -1,0 +1,146 @@
+"""Latency presets: exact integers, the measured points, scaling, and the line that policies are granted."""
+
+import json
+from fractions import Fraction
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glia_bench.errors import InvalidSpecError
+from glia_bench.sim.latency import PRESETS, latency_table, linear_perf
+from glia_bench.types import LatencyTable
+
+A10 = "a10-llama3-8b"
+
+
+@pytest.fixture(scope="module")
+def points() -> dict[int, int]:
+    """The shipped [tokens, nanoseconds] points."""
+    text = (resources.files("glia_bench.sim") / "tables" / "a10_llama3_8b.json").read_text()
+    return dict(json.loads(text)["points"])
+
+
+def table_of(*token_ps: int) -> LatencyTable:
+    """A table with the given costs of 1, 2, ... tokens."""
+    return LatencyTable(name="test", token_ps=np.array([0, *token_ps], dtype=np.int64), context_ps=3, pair_ps=5)
+
+
+def test_measured_points_are_met_exactly(points: dict[int, int]) -> None:
+    """At scale 1 every measured count costs its nanoseconds; 0 tokens cost nothing."""
+    table = latency_table(A10, token_budget=8192)
+    assert table.token_ps[0] == 0
+    assert len(table.token_ps) == 8193
+    assert {n: int(table.token_ps[n]) for n in points} == {n: ns * 1000 for n, ns in points.items()}
+
+
+# ms; the sums of the nine operators' medians over 32 layers, from the profile
+@pytest.mark.parametrize(
+    ("tokens", "milliseconds"),
+    [(1, 30.4), (128, 36.0), (256, 66.1), (512, 126.9), (1024, 250.2), (2048, 476.0), (4096, 913.6)],
+)
+def test_the_a10_takes_the_profiled_times(tokens: int, milliseconds: float) -> None:
+    """Known sums of the profile, to the printed digit."""
+    assert latency_table(A10, token_budget=4096).token_ps[tokens] / 1e9 == pytest.approx(milliseconds, abs=0.05)
+
+
+@pytest.mark.parametrize("time_scale", [1.0, 1.07, 0.333333, 7.5])
+def test_integers_equal_exact_rationals(points: dict[int, int], time_scale: float) -> None:
+    """Every entry is the exact interpolated and scaled rational, rounded once to the nearest picosecond."""
+    table = latency_table(A10, token_budget=5000, time_scale=time_scale)
+    scale = Fraction(round(time_scale * 10**6), 10**6)
+    counts = sorted(points)
+    for n in (*range(1, 300), *range(300, 5001, 37), 4095, 4096, 4097, 5000):
+        k = max(sum(count < n for count in counts), 1)
+        n0, n1 = (counts[k - 1], counts[k]) if n <= 4096 else (2048, 4096)
+        exact = (points[n0] + Fraction((points[n1] - points[n0]) * (n - n0), n1 - n0)) * 1000 * scale
+        assert abs(table.token_ps[n] - exact) <= Fraction(1, 2)
+    assert abs(table.context_ps - scale * Fraction(131_072 * 10**12, 480 * 10**9)) <= Fraction(1, 2)
+    assert abs(table.pair_ps - scale * Fraction(524_288 * 10**12, 2 * 60 * 10**12)) <= Fraction(1, 2)
+
+
+def test_attention_has_the_hand_computed_cost() -> None:
+    """A context token is 131,072 B at 480 GB/s = 273.067 ns; a unit of 2S 262,144 FLOP at 60 TFLOP/s = 4.369 ns."""
+    table = latency_table(A10, token_budget=1)
+    assert (table.context_ps, table.pair_ps) == (273_067, 4369)
+
+
+def test_a_smaller_budget_is_the_head_of_a_larger_one() -> None:
+    """The budget cuts the table and changes nothing in it."""
+    long, short = latency_table(A10, token_budget=8192), latency_table(A10, token_budget=512)
+    assert np.array_equal(short.token_ps, long.token_ps[:513])
+
+
+def test_tables_are_frozen() -> None:
+    """The A10 table at one scale sums to a committed number: a change in it is a new version of every task on it."""
+    table = latency_table(A10, token_budget=8192, time_scale=1.07)
+    assert (int(table.token_ps.sum()), table.context_ps, table.pair_ps) == GOLDEN_A10
+    assert table.name == "A10, Llama-3-8B bf16, TP 1, times x 1.07"
+
+
+GOLDEN_A10 = (7_981_765_314_640_128, 292_181, 4675)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    """An unknown preset gets the closest name; scale and budget must be sensible numbers."""
+    with pytest.raises(InvalidSpecError, match=r"no latency preset 'a10-llama3-8B' .*did you mean 'a10-llama3-8b'"):
+        latency_table("a10-llama3-8B", token_budget=8)
+    for scale in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(InvalidSpecError, match="time_scale must be between"):
+            latency_table(A10, token_budget=8, time_scale=scale)
+    with pytest.raises(InvalidSpecError, match=r"token_budget must be at least 1 \(got 0\)"):
+        latency_table(A10, token_budget=0)
+
+
+def test_a_straight_table_is_fitted_exactly() -> None:
+    """Where the table is a line, perf is that line with no error; the attention terms are the table's own."""
+    perf = linear_perf(table_of(*(1000 + 70 * n for n in range(1, 40))))
+    assert (perf.fixed_s, perf.token_s) == (1000e-12, 70e-12)
+    assert (perf.context_token_s, perf.prefill_pair_s) == (3e-12, 10e-12)
+    assert perf.relative_error == 0
+
+
+def test_a_one_token_table_has_a_line_too() -> None:
+    """With a single batch size the line is flat and exact."""
+    perf = linear_perf(table_of(500))
+    assert (perf.fixed_s, perf.token_s, perf.relative_error) == (500e-12, 0.0, 0.0)
+
+
+def test_stated_error_bounds_real_batches() -> None:
+    """On the A10 the line's error stays within the stated one for decode-only and for prefill batches of any size."""
+    table = latency_table(A10, token_budget=8192, time_scale=1.07)
+    perf = linear_perf(table)
+    n = np.arange(1, 8193)
+    line = perf.fixed_s + perf.token_s * n
+    worst = []
+    for context, twice_pairs in ((n * 100, 0 * n), (n, 0 * n), (0 * n, n * n), (0 * n, 0 * n)):
+        true = (table.token_ps[1:] + table.context_ps * context + table.pair_ps * twice_pairs) * 1e-12
+        model = line + perf.context_token_s * context + perf.prefill_pair_s * twice_pairs / 2
+        worst.append(np.abs(model / true - 1).max())
+    assert max(worst) <= perf.relative_error * (1 + 1e-9)
+    assert worst[-1] == pytest.approx(perf.relative_error, rel=1e-9)
+    assert perf.relative_error < 0.45  # flat to 128 tokens, then linear: no line is close at the bend
+
+
+def test_presets_name_their_sources() -> None:
+    """Every preset says where its numbers come from, and its table file too."""
+    for preset in PRESETS.values():
+        assert "github.com/pouyahmdn/vidur" in preset.source
+        data = json.loads((resources.files("glia_bench.sim") / "tables" / preset.table).read_text())
+        assert data["licence"].startswith("MIT")
+        assert "vidur" in data["source"]
+
+
+def test_points_are_the_profiles(shared_dir: Path, points: dict[int, int]) -> None:
+    """The shipped points are within 0.01 % of the medians summed over the profile's rows."""
+    import pandas as pd
+
+    rows = pd.read_csv(shared_dir / "data" / "glia_paper" / "a10_llama3_8b_mlp.csv.gz")
+    rows = rows[rows["num_tensor_parallel_workers"] == 1]
+    medians = [c for c in rows.columns if c.endswith(".median") and ".emb." not in c]
+    assert len(medians) == 9
+    sums = (rows[medians].sum(axis=1) * 32e6).groupby(rows["num_tokens"]).mean()
+    assert sorted(points) == sums.index.tolist()
+    for count, nanoseconds in points.items():
+        assert nanoseconds == pytest.approx(sums[count], rel=1e-4)

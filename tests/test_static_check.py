@@ -1,0 +1,188 @@
+"""What is said of a policy's text without running it: refusals with line, rule and way out, and the fields it reads."""
+
+import pytest
+
+from glia_bench.errors import InvalidPolicyError
+from glia_bench.features import schema
+from glia_bench.static_check import SourceFacts, static_check
+
+ROUTE = "def route(request, replicas, cluster, memory):\n"
+GOOD = ROUTE + "    return 0\n"
+
+
+def check(source: str) -> SourceFacts:
+    """Check a routing policy's text."""
+    return static_check(source, "routing")
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        (ROUTE + "    return int(replicas.wating[0])\n", ["line 2: route reads replicas.wating", "mean 'waiting'?"]),
+        (ROUTE + "    return int(request.waiting)\n", ["no such field; did you mean 'replicas.waiting'?"]),
+        (ROUTE + "    return int(request.colour)\n", ["request.colour: no such field; request has arrival_s,"]),
+        (ROUTE + "    return int(request.output_tokens)\n", ["nobody sees a true output length before"]),
+        (ROUTE + "    return int(cluster.perf.fixd_s)\n", ["cluster.perf.fixd_s: no such field", "mean 'fixed_s'?"]),
+        (ROUTE + "    p = cluster.perf\n    return int(p.fixd_s)\n", ["line 3: route reads p.fixd_s"]),
+        (
+            "def load(r, i):\n    return r.runing[i]\n" + ROUTE + "    return load(replicas, 0)\n",
+            ["line 2: load reads r.runing: no such field; did you mean 'running'?"],
+        ),
+        (ROUTE + "    return min(range(4), key=lambda i: replicas.wating[i])\n", ["replicas.wating"]),
+        (
+            "def assign(queue, replicas, cluster, memory, out):\n    out[0] = queue.promt_tokens[0]\n",
+            ["assign reads queue.promt_tokens: no such field; did you mean 'prompt_tokens'?"],
+        ),
+        (
+            GOOD + "def on_finish(request, replica, memory):\n    memory.shared[0] = replica.waiting\n",
+            ["on_finish reads replica.waiting", "replica is a replica's index here"],
+        ),
+        (ROUTE + "    request.tag = 1.0\n    return 0\n", ["route writes request.tag", "read-only", "MEMORY"]),
+        (ROUTE + "    replicas.waiting[0] += 1\n    return 0\n", ["route writes replicas.waiting[0]", "read-only"]),
+        (
+            "count = 0\n" + ROUTE + "    global count\n    count += 1\n    return count % 4\n",
+            ["line 3: `global count`", "MEMORY = {'shared': 1}", "memory.shared"],
+        ),
+        (
+            ROUTE + "    n = 0\n    def more():\n        nonlocal n\n        n += 1\n    more()\n    return n\n",
+            ["line 4: `nonlocal n`"],
+        ),
+        (
+            GOOD + "def on_finsh(request, replica, memory):\n    pass\n",
+            ["line 3: on_finsh is no hook of the routing track", "did you mean 'on_finish'?"],
+        ),
+        (GOOD + "def on_arrival(request):\n    pass\n", ["on_arrival", "on_dispatch, on_first_token, on_finish"]),
+        (
+            GOOD + "def scale(window, cluster, memory):\n    return 4\n",
+            ["scale is a hook of the autoscaling track and this is a routing policy", "rename it"],
+        ),
+        (GOOD + "def admit(request, replica, memory):\n    return True\n", ["admit is a hook of the scheduling track"]),
+        (
+            "def route(request, replicas):\n    return 0\n",
+            [
+                "route must take 4 parameters by position, def route(request, replicas, cluster, memory)",
+                "(found def route(request, replicas))",
+            ],
+        ),
+        ("def route(*args):\n    return 0\n", ["(found def route(*args))"]),
+        (GOOD + "def rank(request, cluster, *, memory):\n    return 0.0\n", ["rank must take 3 parameters"]),
+        ("async " + GOOD, ["route must be a plain function, not async"]),
+        ("route = lambda *a: 0\n", ["route must be a plain function of this file: write def route("]),
+        ("from math import floor as route\n", ["route must be a plain function of this file"]),
+        (
+            "def rout(request, replicas, cluster, memory):\n    return 0\n",
+            ["(functions found: rout); did you mean 'route'"],
+        ),
+        ("", ["a routing policy needs the function route or assign (functions found: none)"]),
+        ("def route(:\n", ["policy.py, line 1: not valid Python: invalid syntax"]),
+        ("x = 1\0", ["character 5 is a NUL byte"]),
+        ("x = '\ud800'\n", ["not valid Python", "surrogates not allowed"]),
+        ("x = " + "(" * 5000 + ")" * 5000, ["line 1: not valid Python: too many nested parentheses"]),
+        ("x = " + "-" * 60_000 + "1\n", ["nested too deeply"]),
+        ("#" * 300_000, ["a policy may have 262144 bytes (got 300000)"]),
+    ],
+)
+def test_refused_unseen(source: str, parts: list[str]) -> None:
+    """Each refusal names the file, the line where there is one, the rule, what was found and the way out."""
+    with pytest.raises(InvalidPolicyError) as error:
+        check(source)
+    message = str(error.value)
+    assert message.startswith("policy.py")
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [
+        (
+            GOOD + "def assign(queue, replicas, cluster, memory, out):\n    pass\n",
+            "route is never called: assign decides for the whole queue in its place",
+        ),
+        (GOOD + "def rnk(request):\n    return 0\n", "function rnk is never called; did you mean 'rank'?"),
+        ("SKIP_BLOKED = True\n" + GOOD, "constant SKIP_BLOKED is never used; did you mean 'SKIP_BLOCKED'?"),
+        (GOOD, None),
+        ("def ranks(x):\n    return x\n" + ROUTE + "    return ranks(0)\n", None),
+    ],
+)
+def test_remarks(source: str, note: str | None) -> None:
+    """What runs but is probably not meant is a note, not an error."""
+    assert check(source).notes == (() if note is None else (note,))
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ("return int(replicas.waiting[0] + request.u[0])", {"replicas.waiting", "request.u"}),
+        ("return int(cluster.perf.fixed_s)", {"cluster.perf", "perf.fixed_s"}),
+        ("p = cluster.perf\n    return int(p.token_s)", {"cluster.perf", "perf.token_s"}),
+        ("r = replicas\n    return int(r.running[0])", {"replicas.running"}),
+        ("w = replicas.waiting\n    return int(w[0])", {"replicas.waiting"}),
+        ("return min(range(4), key=lambda i: replicas.running[i])", {"replicas.running"}),
+        ("return len([w for w in replicas.waiting if w > cluster.num_held])", {"replicas.waiting", "cluster.num_held"}),
+        ("memory.request[request.slot, 0] += 1.0\n    return 0", {"memory.request", "request.slot"}),
+        ("return helper(replicas, request.id)", {"replicas.inflight", "request.id"}),
+        ("return helper(i=request.id, r=replicas)", {"replicas.inflight", "request.id"}),
+        ("return np.argmin(replicas.waiting) + math.floor(1.5)", {"replicas.waiting"}),
+        # not resolvable: every group that has the field counts
+        ("x = [0]\n    return x.speed + 1", {"replicas.speed"}),
+        ("x = [0]\n    return x.token_budget", {"replicas.token_budget"}),
+        ("return 0", set()),
+    ],
+)
+def test_fields_read(body: str, fields: set[str]) -> None:
+    """The fields that a text names, through aliases, lambdas and its own functions; not what modules hold."""
+    source = "import math\nimport numpy as np\ndef helper(r, i):\n    return r.inflight[i]\n" + ROUTE + f"    {body}\n"
+    facts = check(source)
+    unreached = set() if "helper(" in body else {"replicas.inflight"}  # a function that nobody is seen to call counts
+    assert facts.fields_read == frozenset(fields | unreached)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return getattr(replicas, 'waiting')[0]",
+        "return eval('replicas.waiting[0]')",
+        "return sum(request)",
+        "return request[5]",
+        "return max(x for x in request if x)",
+        "return request._asdict()['id']",
+        "return len(request._fields)",
+        "return len(f'{request}')",
+        "a, b = replicas, 0\n    return 0",
+        "return helper(*request)",
+        "return int(replicas.waiting.base[3, 0])",
+        "request = request\n    return request.id",
+        "import random\n    return random.randrange(4)",
+        "return vars()['replicas'].waiting[0]",
+        "match request:\n        case (x, *_):\n            return x\n    return 0",
+        "return helper(cluster.perf if cluster.num_held else 0)",
+    ],
+)
+def test_fields_that_the_text_cannot_tell(body: str) -> None:
+    """Where a whole group goes out of sight, the answer is None rather than too little."""
+    assert check("def helper(r):\n    return 0\n" + ROUTE + f"    {body}\n").fields_read is None
+
+
+def test_queue_columns_are_request_fields() -> None:
+    """`assign` reads the same fields, as columns."""
+    source = "def assign(queue, replicas, cluster, memory, out):\n    out[0] = queue.prompt_tokens[0] % 4\n"
+    assert check(source).fields_read == frozenset({"request.prompt_tokens"})
+
+
+def test_every_field_of_the_schema_is_known() -> None:
+    """A policy may read each declared field of its groups."""
+    for group in ("request", "replicas", "cluster", "memory"):
+        reads = "".join(f"    {group}.{spec.name}\n" for spec in schema(group))
+        facts = check(ROUTE + reads.replace("    cluster.perf\n", "    cluster.perf.fixed_s\n") + "    return 0\n")
+        assert facts.fields_read is not None
+        assert {name for name in facts.fields_read if not name.startswith("perf.")} == {
+            f"{group}.{spec.name}" for spec in schema(group)
+        }
+
+
+def test_hooks_of_later_tracks_are_checked_too() -> None:
+    """A scheduling design may read the replica that it schedules, by name."""
+    source = "def rank(request, replica, memory):\n    return request.prompt_tokens - replica.free_blocks\n"
+    facts = static_check(source, "scheduling")
+    assert facts.hooks == ("rank",)
+    assert facts.fields_read == frozenset({"request.prompt_tokens", "replica.free_blocks"})
