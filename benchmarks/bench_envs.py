@@ -1,4 +1,4 @@
-"""Speed of the environments with random actions on routing/paper-v0: `pytest benchmarks/bench_envs.py --benchmark-only`.
+"""Speed of the environments under pytest-benchmark, with random actions on routing/paper-v0: `make bench`.
 
 Times are CPU time of this process, autoresets and their new traces included; `env_steps_per_s` in the extra info is the
 number to compare. Actions are drawn beforehand.
@@ -18,8 +18,7 @@ NUM_CALLS = 10_000
 
 
 @pytest.mark.benchmark(group="env steps", timer=time.process_time)
-@pytest.mark.parametrize("num_requests", [None, 1000])
-@pytest.mark.parametrize("num_envs", [1, 64, 256])
+@pytest.mark.parametrize(("num_envs", "num_requests"), [(1, None), (64, None), (64, 1000), (256, None)])
 def bench_vector_env(benchmark: Any, num_envs: int, num_requests: int | None) -> None:
     """Vector environment: all copies advanced by one kernel call."""
     envs = gymnasium.make_vec("GliaBench/Routing-v0", num_envs=num_envs, num_requests=num_requests)

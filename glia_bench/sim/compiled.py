@@ -6,7 +6,6 @@ this module compiles it or loads it from the cache.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
@@ -69,7 +68,7 @@ def _default_hooks() -> dict[str, Any]:
     }
     hooks: dict[str, Any] = {}
     for name, function in functions.items():
-        hooks[name] = numba.njit(HOOK_RESULTS[name](*HOOK_ARGUMENTS[name]))(plain(function))
+        hooks[name] = kernel(HOOK_RESULTS[name](*HOOK_ARGUMENTS[name]))(plain(function))
     return hooks
 
 

@@ -1,0 +1,39 @@
+"""Golden runs: what the shipped routers did when their task versions were made, to the last picosecond."""
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glia_bench.loading import load_policy, shipped_policies
+from glia_bench.sim.engine import simulate
+from glia_bench.tasks.catalog import get_task
+
+ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "runs.json").read_text())
+CASES = [(key, list(rows)) for key, rows in groupby(ROWS, key=lambda row: (row["task"], row["load"], row["seed"]))]
+
+
+@pytest.mark.parametrize(("key", "rows"), CASES, ids=[f"{task}-{load}-{seed}" for (task, load, seed), _ in CASES])
+def test_runs_are_what_they_were(key: tuple[str, float, int], rows: list[dict[str, Any]]) -> None:
+    """Workload, decisions and records equal the committed ones; otherwise the task needs a new version."""
+    task, load, seed = key
+    case = get_task(task).case(load, seed)
+    for row in rows:
+        result = simulate(case, load_policy(row["policy"]))
+        found = {
+            "status": result.status,
+            "workload_sha256": case.trace.sha256,
+            "num_decisions": result.num_decisions,
+            "decision_hash": f"{result.decision_hash:016x}",
+            "records_sha256": result.records.sha256,
+            "end_ps": result.end_ps,
+        }
+        assert found == {name: row[name] for name in found}, row["policy"]
+
+
+def test_every_shipped_router_has_golden_runs() -> None:
+    """No router ships without a golden run in each of the cases."""
+    shipped = {policy.name for policy in shipped_policies("routing")}
+    assert all({row["policy"] for row in rows} == shipped for _, rows in CASES)
