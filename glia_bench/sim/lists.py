@@ -27,16 +27,16 @@ def heap_remove(s: State, g: int, size: int, i: int) -> None:
     while i > 0 and s.heap[g, (i - 1) >> 1] > key:
         s.heap[g, i] = s.heap[g, (i - 1) >> 1]
         i = (i - 1) >> 1
-    while True:
-        child = 2 * i + 1
-        if child >= last:
-            break
-        if child + 1 < last and s.heap[g, child + 1] < s.heap[g, child]:
-            child += 1
+    child = 2 * i + 1
+    while child < last:
+        # No branch on which child is smaller: it could not be predicted. At the last level the second child may be the
+        # key that is being moved, which is never smaller than itself.
+        child += int(s.heap[g, child + 1] < s.heap[g, child])
         if s.heap[g, child] >= key:
             break
         s.heap[g, i] = s.heap[g, child]
         i = child
+        child = 2 * i + 1
     s.heap[g, i] = key
 
 
