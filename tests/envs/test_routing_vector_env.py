@@ -20,14 +20,14 @@ from glia_bench.workloads.lengths_file import Lengths
 NUM_ENVS = 5
 AUTORESET = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 
-Make = Callable[..., tuple[RoutingVectorEnv, SyncVectorEnv[Any, Any]]]
+Make = Callable[..., tuple[RoutingVectorEnv, SyncVectorEnv]]
 
 
 @pytest.fixture
 def both(small_task: Task) -> Make:
     """Makes the same copies twice: advanced by one kernel call, and one after the other."""
 
-    def make(mode: AutoresetMode, **kwargs: Any) -> tuple[RoutingVectorEnv, SyncVectorEnv[Any, Any]]:
+    def make(mode: AutoresetMode, **kwargs: Any) -> tuple[RoutingVectorEnv, SyncVectorEnv]:
         kwargs = {"task": small_task, **kwargs}
         singles = SyncVectorEnv([lambda: RoutingEnv(**kwargs)] * NUM_ENVS, autoreset_mode=mode)
         return RoutingVectorEnv(NUM_ENVS, autoreset_mode=mode, **kwargs), singles
