@@ -79,7 +79,7 @@ class EngineSpec:
         return (self.num_blocks - self.watermark_blocks - self.spare_block) * self.block_size_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LatencyTable:
     """Iteration time in integers: token_ps[n] + context_ps * K + pair_ps * 2S picoseconds.
 
@@ -102,6 +102,15 @@ class LatencyTable:
             raise InvalidSpecError(f"token_ps of {self.name!r} must be positive")
         if self.context_ps < 0 or self.pair_ps < 0:
             raise InvalidSpecError(f"context_ps and pair_ps of {self.name!r} must not be negative")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LatencyTable):
+            return NotImplemented
+        mine, others = ((t.name, t.context_ps, t.pair_ps) for t in (self, other))
+        return mine == others and np.array_equal(self.token_ps, other.token_ps)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.context_ps, self.pair_ps, len(self.token_ps)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

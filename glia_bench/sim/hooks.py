@@ -41,8 +41,10 @@ def _result_error(name: str, found: Any) -> str | None:
         rule = "must return nothing"
     else:
         return None
+    if isinstance(found, types.Optional):
+        return f"{name} {rule} (on some path it returns nothing)"
     hint = "; wrap the result in int(...)" if isinstance(found, types.Float) else ""
-    return f"{name} {rule} (it returns {found}){hint}"
+    return f"{name} {rule} (it returns {'nothing' if found is types.none else found}){hint}"
 
 
 def _compile(policy: Policy, name: str, function: Callable[..., Any], *, bounds_checks: bool) -> Any:

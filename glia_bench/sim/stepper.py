@@ -7,7 +7,7 @@ from glia_bench.features import IntArray
 from glia_bench.sim import kernel as k
 from glia_bench.sim import state as st
 from glia_bench.sim.latency import linear_perf
-from glia_bench.sim.outside import CLUSTER_FIELDS, REPLICA_FIELDS, REQUEST_FIELDS, run_outside
+from glia_bench.sim.outside import CLUSTER_FIELDS, REPLICA_FIELDS, REQUEST_FIELDS, observation_arrays, run_outside
 from glia_bench.sim.queue_columns import assign_buffers
 from glia_bench.sim.signatures import replica_view
 from glia_bench.sim.state import State
@@ -43,9 +43,7 @@ class Stepper:
         self._state = state
         self.why = np.full(num_envs, k.DONE, dtype=np.int64)
         self.rewards = np.zeros(num_envs)
-        self.request = np.zeros((num_envs, len(REQUEST_FIELDS)), dtype=np.float32)
-        self.replicas = np.zeros((num_envs, cluster.num_replicas, len(REPLICA_FIELDS)), dtype=np.float32)
-        self.cluster = np.zeros((num_envs, len(CLUSTER_FIELDS)), dtype=np.float32)
+        self.request, self.replicas, self.cluster = observation_arrays(num_envs, cluster.num_replicas)
         memory = st.make_memory({}, num_replicas=cluster.num_replicas, capacity=1)
         perf = linear_perf(cluster.latency)
         self._services = (replica_view(state), perf, memory, assign_buffers(1), np.uint64(0))
@@ -65,7 +63,7 @@ class Stepper:
         Raises:
             InvalidSpecError: If the case is of another cluster.
         """
-        if case.cluster is not self.spec and case.cluster.num_replicas != self.spec.num_replicas:
+        if case.cluster != self.spec:
             raise InvalidSpecError("the case's cluster must be the one that this Stepper was made for")
         if len(case.trace) > self._state.arrival_ps.shape[1]:
             self._state = _widened(self._state, self.spec, len(case.trace) * 5 // 4)
