@@ -20,10 +20,9 @@ from glia_bench.sim.state import State
 _FUNCTIONS = [types.FunctionType(HOOK_RESULTS[name](*HOOK_ARGUMENTS[name])) for name in HOOK_ARGUMENTS]
 
 
-@kernel(types.int64(STATE, types.int64, types.int64, *_FUNCTIONS, *SERVICES))
+@kernel(types.int64(STATE, types.int64, *_FUNCTIONS, *SERVICES))
 def run_compiled(
     state: State,
-    stop_decisions: int,
     stop_arrivals: int,
     route: Any,
     rank: Any,
@@ -41,7 +40,6 @@ def run_compiled(
     return advance(
         state,
         0,
-        stop_decisions,
         stop_arrivals,
         route,
         rank,

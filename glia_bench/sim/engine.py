@@ -13,7 +13,7 @@ from glia_bench.policy import Policy
 from glia_bench.sim import kernel as k
 from glia_bench.sim import state as st
 from glia_bench.sim import views
-from glia_bench.sim.hooks import CHECKED_DECISIONS, CompiledHooks, compile_hooks
+from glia_bench.sim.hooks import Hooks, compile_hooks
 from glia_bench.sim.jit import plain
 from glia_bench.sim.latency import linear_perf
 from glia_bench.sim.queue_columns import assign_buffers, queue_view
@@ -24,16 +24,15 @@ Tier = Literal["auto", "compiled", "python"]
 
 _CHUNK_ARRIVALS = 100_000
 """Arrivals between two returns from the kernel, so that Ctrl-C is heard."""
-_NO_LIMIT = 2**62
 _MAX_SAMPLES = 10_000_000
-_compiled_policies: dict[tuple[str, str], CompiledHooks | str] = {}
+_compiled_policies: dict[tuple[str, str], Hooks | str] = {}
 
 
 class _BadAnswerError(Exception):
     """A plain-Python hook answered what the kernel cannot even be given; the message says what."""
 
 
-def _hooks_of(policy: Policy) -> CompiledHooks | str:
+def _hooks_of(policy: Policy) -> Hooks | str:
     """Return a policy's compiled hooks or why it has none; each source is compiled once per process."""
     key = (policy.path, policy.sha256)
     if key not in _compiled_policies:
@@ -93,20 +92,15 @@ class _Run:
     def _services(self) -> tuple[Any, ...]:
         return (self.replicas, self.perf, self.memory, self.buffers, self.key)
 
-    def run_compiled(self, hooks: CompiledHooks) -> int:
-        """Run to the end with compiled hooks, the first decisions of a user's policy with bounds checks."""
+    def run_compiled(self, hooks: Hooks) -> int:
+        """Run to the end with compiled hooks."""
         from glia_bench.sim.compiled import run_compiled
 
-        checked = hooks.checked is not hooks.fast
         while True:
-            stop = CHECKED_DECISIONS if checked else _NO_LIMIT
-            functions = hooks.checked if checked else hooks.fast
-            why = run_compiled(self.state, stop, self._next_pause(), *functions, *self._services())
+            why = run_compiled(self.state, self._next_pause(), *hooks, *self._services())
             if why == k.ROOM:
                 self._make_room()
-            elif why == k.PAUSE:
-                checked = checked and int(self.state.ctl[0, st.C_DECISIONS]) < CHECKED_DECISIONS
-            else:
+            elif why != k.PAUSE:
                 return why
 
     def run_python(self) -> int:
@@ -276,7 +270,7 @@ def simulate(case: Case, policy: Policy, *, tier: Tier = "auto", sample_interval
     notes = list(policy.notes)
     if policy.tick_s is not None and "tick" not in case.cluster.triggers:
         notes.append("TICK_S has no effect: this task's scans follow arrivals and completions only")
-    hooks: CompiledHooks | str = "" if tier == "python" else _hooks_of(policy)
+    hooks: Hooks | str = "" if tier == "python" else _hooks_of(policy)
     if isinstance(hooks, str) and tier == "compiled":
         raise InvalidPolicyError(f"policy {policy.name!r} cannot be compiled: {hooks}")
     if isinstance(hooks, str) and tier == "auto":

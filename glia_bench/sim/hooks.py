@@ -1,7 +1,6 @@
 """Compiling a policy's hooks to first-class functions, or saying why they must run as plain Python."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from numba.core import types
@@ -13,21 +12,8 @@ from glia_bench.sim.compiled import DEFAULT_HOOKS
 from glia_bench.sim.jit import compile_hook
 from glia_bench.sim.signatures import HOOK_ARGUMENTS, HOOK_RESULTS
 
-CHECKED_DECISIONS = 1000
-"""A policy from a file runs with bounds checks for this many decisions."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledHooks:
-    """A policy's hooks as first-class functions, in the order of `HOOK_ARGUMENTS`.
-
-    Attributes:
-        fast: Without bounds checks.
-        checked: With bounds checks; the same objects as `fast` for shipped policies.
-    """
-
-    fast: tuple[Any, ...]
-    checked: tuple[Any, ...]
+Hooks = tuple[Any, ...]
+"""First-class functions, in the order of `HOOK_ARGUMENTS`."""
 
 
 def _result_error(name: str, found: Any) -> str | None:
@@ -47,39 +33,31 @@ def _result_error(name: str, found: Any) -> str | None:
     return f"{name} {rule} (it returns {'nothing' if found is types.none else found}){hint}"
 
 
-def _compile(policy: Policy, name: str, function: Callable[..., Any], *, bounds_checks: bool) -> Any:
+def _compile(policy: Policy, name: str, function: Callable[..., Any]) -> Any:
+    options = {"bounds_checks": not policy.is_shipped, "cached": policy.is_shipped}
     arguments = HOOK_ARGUMENTS[name]
-    hook = compile_hook(function, arguments, bounds_checks=bounds_checks, cached=policy.is_shipped)
+    hook = compile_hook(function, arguments, **options)
     if not hasattr(hook, "nopython_signatures"):
         return hook  # JIT is off: the kernel calls it as it is
     found = hook.nopython_signatures[0].return_type
     if error := _result_error(name, found):
         raise InvalidPolicyError(f"policy {policy.name!r}: {error}")
-    if found != HOOK_RESULTS[name]:
-        signature = HOOK_RESULTS[name](*arguments)
-        hook = compile_hook(function, signature, bounds_checks=bounds_checks, cached=policy.is_shipped)
-    return hook
+    return hook if found == HOOK_RESULTS[name] else compile_hook(function, HOOK_RESULTS[name](*arguments), **options)
 
 
-def _compile_all(policy: Policy, *, bounds_checks: bool) -> tuple[Any, ...]:
-    return tuple(
-        _compile(policy, name, policy.hooks[name], bounds_checks=bounds_checks)
-        if name in policy.hooks
-        else DEFAULT_HOOKS[name]
-        for name in HOOK_ARGUMENTS
-    )
-
-
-def compile_hooks(policy: Policy) -> CompiledHooks | str:
+def compile_hooks(policy: Policy) -> Hooks | str:
     """Compile a policy's hooks; return the reason, in one line, if Numba cannot.
+
+    Policies from files are compiled with bounds checks, so that an index outside an array is an error and not a number.
 
     Raises:
         InvalidPolicyError: If a hook compiles but returns the wrong kind of thing.
     """
     try:
-        fast = _compile_all(policy, bounds_checks=False)
-        checked = fast if policy.is_shipped else _compile_all(policy, bounds_checks=True)
+        return tuple(
+            _compile(policy, name, policy.hooks[name]) if name in policy.hooks else DEFAULT_HOOKS[name]
+            for name in HOOK_ARGUMENTS
+        )
     except NumbaError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return next((line for line in lines if not line.startswith("Failed in nopython")), type(error).__name__)
-    return CompiledHooks(fast=fast, checked=checked)

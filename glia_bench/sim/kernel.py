@@ -106,7 +106,6 @@ def run_steps(s: State, e: int, limit: int, held: bool, has_events: bool) -> boo
 def advance(
     s: State,
     e: int,
-    stop_decisions: int,
     stop_arrivals: int,
     route: Any,
     rank: Any,
@@ -162,8 +161,6 @@ def advance(
         # The scan in progress: one answer, or its end.
         if s.ctl[e, st.C_SCANNING]:
             answered = s.ctl[e, st.C_ANSWERED] != 0
-            if s.ctl[e, st.C_DECISIONS] >= stop_decisions and not answered:
-                return PAUSE
             length = s.ctl[e, st.C_QLEN]
             if has_assign and not answered:
                 fill_columns(s, tag, buffers, e, key)

@@ -39,7 +39,6 @@ REWARD_GRID = 2.0**-32
 """Seconds (a quarter of a nanosecond) of which all rewards but an episode's last are multiples."""
 
 Floats32 = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-_NO_LIMIT = 2**62
 
 
 def observation_arrays(num_envs: int, num_replicas: int) -> tuple[Floats32, Floats32, Floats32]:
@@ -166,7 +165,6 @@ def run_outside(
         why[e] = k.advance(
             s,
             e,
-            _NO_LIMIT,
             stop_arrivals,
             no_route,
             no_rank,
