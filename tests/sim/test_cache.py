@@ -40,6 +40,7 @@ def test_an_edit_of_any_core_file_changes_the_stamp(copied_package: Path, name: 
 
 def test_checked_code_has_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking for bounds checks never finds code that was compiled without."""
+    monkeypatch.delenv("NUMBA_BOUNDSCHECK", raising=False)
     before = jit.kernel_stamp()
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
     assert jit.kernel_stamp() != before
