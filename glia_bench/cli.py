@@ -225,7 +225,12 @@ def _run(options: argparse.Namespace) -> int:
         print(f"interrupted after {done} of {len(plan.trials)} trials", file=sys.stderr)
     if report.record is not None:
         is_whole = not (report.is_interrupted or options.no_report)
-        page = _write_report(folder, is_quiet=options.json) if is_whole else None
+        page = None
+        if is_whole:
+            try:
+                page = _write_report(folder, is_quiet=options.json)
+            except KeyboardInterrupt:
+                print("interrupted while the report was written; the result stands", file=sys.stderr)
         if not options.json:
             terminal.print_places(folder, report.record, page)
     return report.exit_code

@@ -40,6 +40,14 @@ class EvaluationFailure(Exception):
     """The benchmark's own machinery failed; never the fault of a design."""
 
 
+def text_of(error: BaseException) -> str:
+    """Return an exception's message; a design's own exception may even fail at that."""
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be printed)"
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known name, or an empty string."""
     close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)

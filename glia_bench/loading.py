@@ -9,7 +9,6 @@ it in a process of its own. `read_source` and `static_check.static_check` never 
 import hashlib
 import importlib
 import linecache
-import math
 import os
 import pkgutil
 import sys
@@ -22,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from glia_bench.errors import InvalidPolicyError, UnknownPolicyError, did_you_mean
+from glia_bench.errors import InvalidPolicyError, UnknownPolicyError, did_you_mean, text_of
 from glia_bench.policy import Policy, Track
 from glia_bench.static_check import CONSTANTS, MAX_SOURCE_BYTES, SourceFacts, static_check
 
@@ -31,6 +30,7 @@ KINDS = {"human": "human", "published_ai": "published_ai", "null": "null"}
 MEMORY_LIMITS = {"shared": 65_536, "replica": 1_024, "tenant": 1_024, "session": 64, "request": 64}
 """Tables that MEMORY may declare, with the widest row of each (float64 values)."""
 MIN_TICK_S = 0.01
+MAX_TICK_S = 3600
 _SHIPPED_TRACK: Track = "routing"  # the one track of this release
 
 
@@ -187,8 +187,9 @@ def _execute(source: str, path: str) -> types.ModuleType:
     except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         where = f"{path}, line {lines[-1]}" if lines else path
+        raised = f"{type(error).__name__}: {text_of(error)}"
         raise InvalidPolicyError(
-            f"{where}: the file must run without error when it is loaded (raised {type(error).__name__}: {error})"
+            f"{where}: the file must run without error when it is loaded (raised {raised})"
         ) from error
     return module
 
@@ -214,10 +215,10 @@ def _declarations(values: Mapping[str, Any], *, path: str) -> _Declarations:
         raise InvalidPolicyError(f"{path}: SKIP_BLOCKED must be True or False (got {skip_blocked!r})")
     tick_s = values.get("TICK_S")
     if "TICK_S" in values and (
-        not isinstance(tick_s, int | float) or isinstance(tick_s, bool) or not MIN_TICK_S <= tick_s < math.inf
+        not isinstance(tick_s, int | float) or isinstance(tick_s, bool) or not MIN_TICK_S <= tick_s <= MAX_TICK_S
     ):
         raise InvalidPolicyError(
-            f"{path}: TICK_S must be a number of seconds, at least {MIN_TICK_S} (got {tick_s!r}); "
+            f"{path}: TICK_S must be a number of seconds from {MIN_TICK_S} to {MAX_TICK_S} (got {tick_s!r}); "
             f"leave it out to be asked at arrivals and completions only"
         )
     return _Declarations(

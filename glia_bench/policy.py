@@ -2,7 +2,7 @@
 
 `HOOKS` is the table of all hooks of all tracks with the groups of features that they receive. A policy is loaded by
 name (shipped) or from a path; its source is checked against the schema before anything runs. Compiling lives in
-`sim/compile.py`.
+`sim/hooks.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,6 +64,12 @@ class Policy:
     fields_read: frozenset[str] | None = None
     is_shipped: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def needs_request_rows(self) -> bool:
+        """Whether requests get rows of memory.request and memory.tag: if it declares some or may touch a tag."""
+        tags = {"memory.tag", "request.tag"}
+        return self.memory.get("request", 0) > 0 or self.fields_read is None or not tags.isdisjoint(self.fields_read)
 
 
 HOOKS: dict[tuple[Track, str], Hook] = {

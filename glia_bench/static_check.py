@@ -17,6 +17,7 @@ from typing import NoReturn
 from glia_bench.errors import InvalidPolicyError, did_you_mean
 from glia_bench.features import GROUPS, schema
 from glia_bench.policy import HOOKS, Track
+from glia_bench.repeatable import refuse_dice_and_clocks
 
 MAX_SOURCE_BYTES = 256 * 1024
 CONSTANTS = ("MEMORY", "SKIP_BLOCKED", "TICK_S")
@@ -71,7 +72,8 @@ def static_check(source: str, track: Track, *, path: str = "policy.py") -> Sourc
         known = ", ".join(sorted({hook_track for hook_track, _ in HOOKS}))
         raise InvalidPolicyError(f"track must be one of {known} (got {track!r})")
     try:
-        return _Check(_parse(source, path), track, path).facts()
+        refuse_dice_and_clocks(module := _parse(source, path), path)
+        return _Check(module, track, path).facts()
     except (RecursionError, MemoryError):
         raise InvalidPolicyError(f"{path}: nested too deeply to be read; write it with fewer nested levels") from None
 

@@ -18,6 +18,8 @@ Order: TypeAlias = Literal["admission", "arrival"]
 Trigger: TypeAlias = Literal["arrival", "completion", "restart", "tick"]
 
 PS_PER_S = 1_000_000_000_000
+MAX_TIME_PS = 2**62
+MAX_DRAIN_S = 1e6
 NEVER_PS = -1
 """In a record: this never happened."""
 
@@ -213,8 +215,13 @@ class Case:
                 f"request {row} needs {longest} tokens of KV memory, more than the {limit} that one empty replica "
                 f"can give; cut the lengths or give the replicas more blocks"
             )
-        if not self.drain_s > 0:
-            raise InvalidSpecError(f"drain_s must be positive (got {self.drain_s})")
+        if not 0 < self.drain_s <= MAX_DRAIN_S:
+            raise InvalidSpecError(f"drain_s must be above 0 and at most {MAX_DRAIN_S:g} (got {self.drain_s})")
+        if self.horizon_ps + self.clock_offset_ps > MAX_TIME_PS or self.clock_offset_ps < 0:
+            raise InvalidSpecError(
+                f"the run must end before {MAX_TIME_PS // PS_PER_S:,} s on the policy's clock, and that clock must not "
+                f"start below 0 (got horizon {self.horizon_ps} ps, offset {self.clock_offset_ps} ps)"
+            )
 
     @property
     def horizon_ps(self) -> int:
@@ -286,7 +293,7 @@ class RunResult:
         records: Per-request outcome up to the end, also for failed runs.
         end_ps: When the run ended: drained, at the horizon, or at its failure.
         num_decisions: Answers of route or assign that were applied, holds included.
-        decision_hash: 64-bit hash over every decision in order (kind, request, answer, time).
+        decision_hash: 64-bit hash over every decision in order (request, answer, time).
         tier: "compiled" or "python": how the hooks ran.
         samples: Present if asked for.
         notes: Remarks for the design's author: why it ran as plain Python, what this task ignores.

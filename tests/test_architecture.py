@@ -22,7 +22,7 @@ PACKAGES = {
 }
 """Folder to import name."""
 
-CORE = {"", "errors", "features", "policy", "static_check", "types"}
+CORE = {"", "errors", "features", "policy", "repeatable", "static_check", "types"}
 """Names below glia_bench that every part may import ("" is glia_bench itself), and that import only each other."""
 
 MAY_IMPORT: dict[str, set[str]] = {

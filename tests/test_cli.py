@@ -252,8 +252,8 @@ def test_the_reader_of_a_pipe_may_leave(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_a_usable_partial_result(tmp_path: Path) -> None:
     """While a file loops for ever, Ctrl-C ends the run: the shipped policy's trials are written, no process stays."""
     Path("endless.py").write_text(
-        "import os, time\n" + ROUTE + f"    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
-        "    while True:\n        time.sleep(0.01)\n"
+        "import os, threading\n" + ROUTE + f"    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        "    threading.Event().wait()\n"
     )
     process = subprocess.Popen(
         [

@@ -152,7 +152,7 @@ def test_fields_read(body: str, fields: set[str]) -> None:
         "return helper(*request)",
         "return int(replicas.waiting.base[3, 0])",
         "request = request\n    return request.id",
-        "import random\n    return random.randrange(4)",
+        "import heapq\n    return heapq.nlargest(1, [3])[0]",
         "return vars()['replicas'].waiting[0]",
         "match request:\n        case (x, *_):\n            return x\n    return 0",
         "return helper(cluster.perf if cluster.num_held else 0)",
@@ -186,3 +186,23 @@ def test_hooks_of_later_tracks_are_checked_too() -> None:
     facts = static_check(source, "scheduling")
     assert facts.hooks == ("rank",)
     assert facts.fields_read == frozenset({"request.prompt_tokens", "replica.free_blocks"})
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import random\n", "random"),
+        ("from random import random\n", "random"),
+        ("import numpy as np\nX = np.random.rand()\n", "numpy.random"),
+        ("from numpy import random as dice\n", "numpy.random"),
+        ("import numpy.random as dice\n", "numpy.random"),
+        ("from numpy.random import default_rng\n", "numpy.random"),
+        ("def helper():\n    import time\n    return time.time()\n", "time"),
+    ],
+)
+def test_dice_and_clocks_are_refused(source: str, found: str) -> None:
+    """A policy's only randomness is request.u and its only clock cluster.now_s."""
+    with pytest.raises(
+        InvalidPolicyError, match=rf"line \d: .* the same in every run \(it uses {found}\); (draw|use) "
+    ):
+        check(source + ROUTE + "    return 0\n")

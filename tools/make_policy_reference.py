@@ -105,17 +105,19 @@ memory every slot is 0.
 - `request.u` is the only randomness: four numbers that never change for a request. `int(request.u[0] * n)` is a fair
   pick among n.
 - Both tiers below give the same bits as long as sums are loops: `np.sum` adds in another order than compiled code, and
-  `exp`, `log` and `**` with a fractional power may differ between processors.
+  `exp`, `log` and `**` with a fractional power may differ between processors. Stay in the domain of functions:
+  `math.log(0.0)` raises as plain Python and is -inf compiled.
 
 ## Two tiers
 The same file runs *compiled* (Numba, nopython mode) or as *plain Python*, with the same decisions; the result names the
 tier. A hook that Numba cannot compile makes the policy run as plain Python, some fifty times slower. Hooks may call
-functions of their own file, NumPy and math. A policy from a file runs its first 1,000 decisions with bounds checks.
+functions of their own file, NumPy and math. Policies from files run with bounds checks.
 
 ## Refused before it runs
-Messages name the line and the way out. From the text alone, before anything is executed: syntax, a field that does not
-exist, a write to what is read-only, a hook with the wrong number of parameters, a name that begins with `on_` and is no
-hook, a hook of another track, `global` and `nonlocal`, a file that is not UTF-8 or has more than
+Messages name the line and the way out. From the text alone, before anything is executed: syntax, a field that does
+not exist, a write to what is read-only, a hook with the wrong number of parameters, a name that begins with `on_` and
+is no hook, a hook of another track, `global` and `nonlocal`, dice and clocks (`numpy.random`, `random`, `time` …), a
+file that is not UTF-8 or has more than
 {MAX_SOURCE_BYTES // 1024} KiB. Once the file has run: constants out of range, hooks that are no longer plain functions.
 What runs but is probably not meant (a function `ranks` that nobody calls) is a note.
 

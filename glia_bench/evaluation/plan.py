@@ -13,6 +13,7 @@ from glia_bench.errors import GliaBenchError
 from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
+from glia_bench.scoring.record import RESULT_FILE
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
 from glia_bench.tasks.task import Task
 from glia_bench.workloads.lengths_file import read_lengths
@@ -30,7 +31,7 @@ class Plan:
         suite: Its suite, or None where tasks were named.
         tasks: Tasks, in the order of tables.
         trials: All trials: seed by seed, so that an interrupted run has compared every design.
-        skipped: Remarks on what the suite holds and this run leaves out.
+        skipped: Remarks for the user: tasks left out and why, what of the options has no effect.
         lengths_sha256: Hash of the lengths file, if one is used.
     """
 
@@ -101,6 +102,13 @@ def make_plan(
             for design in designs[task.track]
         ]
     is_used = any(trial.lengths for trial in trials)
+    if known_lengths and not is_used:
+        skipped += (f"--lengths {lengths} is not used: none of these tasks takes lengths from a file",)
+    elif known_lengths and not known_lengths.is_authors:
+        skipped += (
+            f"{lengths} ({len(known_lengths.prompt_tokens)} requests) is not the authors' file: "
+            f"the published row does not apply",
+        )
     return Plan(
         suite=None if task_ids else suite,
         tasks=tuple(tasks),
@@ -147,7 +155,7 @@ def _is_path(reference: str) -> bool:
 
 def _plain_name(file: Path) -> str:
     """Return a file's stem with only such characters as are safe in file names, tables and pages."""
-    return re.sub(r"[^\w.+-]", "_", file.stem, flags=re.ASCII).strip(".") or "policy"
+    return re.sub(r"[^\w.+-]", "_", file.stem, flags=re.ASCII).strip(".")[:60] or "policy"
 
 
 def check_folder(folder: Path) -> None:
@@ -160,3 +168,9 @@ def check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise GliaBenchError(f"results folder {folder} cannot be made ({error.strerror}); give another --out") from None
+    others = sorted(file.name for file in folder.iterdir())
+    if others and RESULT_FILE not in others:
+        raise GliaBenchError(
+            f"results folder {folder} must be new, empty or an earlier run's (it holds {others[0]!r} and no "
+            f"{RESULT_FILE}); give another --out"
+        )

@@ -4,6 +4,7 @@ A folder holds `result.json`, `records/` (tables of requests and samples, Parque
 design that came from a file) and `logs/` (what designs printed, and our own tracebacks; only if there are any).
 """
 
+import contextlib
 import shutil
 import time
 from collections.abc import Sequence
@@ -11,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glia_bench.errors import EvaluationFailure
+from glia_bench.errors import EvaluationFailure, GliaBenchError
 from glia_bench.evaluation.environment import describe_environment, utc_now
 from glia_bench.evaluation.plan import Plan
 from glia_bench.evaluation.runner import Limits, Refusal, Watcher, run_trials
 from glia_bench.evaluation.trial import warm_up
-from glia_bench.scoring.record import RESULT_FILE, ResultRecord, TrialRecord, build_record, write_record
+from glia_bench.scoring.record import RESULT_FILE, ResultRecord, TrialRecord, build_record, read_record, write_record
 from glia_bench.scoring.summary import summarise
 
 
@@ -59,6 +60,7 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         watcher: Told what starts and what ends.
     """
     started_at, start = utc_now(), time.monotonic()
+    earlier = _files_of_result(folder)
     _prepare(folder, plan)
     records: list[TrialRecord] = []
     refusals: list[Refusal] = []
@@ -78,6 +80,7 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         failure = str(error)
     _log_failures(folder, records)
     if not records:
+        _forget(folder, plan, keep=earlier)
         return Report(record=None, refusals=tuple(refusals), is_interrupted=is_interrupted, failure=failure)
     environment = describe_environment() | {
         "command": command,
@@ -96,7 +99,8 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         suite=plan.suite, trials=records, summary=summarise(records, published), environment=environment
     )
     write_record(folder, record)
-    _drop_stale(folder, record)
+    for stale in earlier - _files_of_result(folder):
+        (folder / stale).unlink(missing_ok=True)
     return Report(record=record, refusals=tuple(refusals), is_interrupted=is_interrupted, failure=failure)
 
 
@@ -112,14 +116,30 @@ def _prepare(folder: Path, plan: Plan) -> None:
             copy.write_text(design.source, encoding="utf-8")
 
 
-def _drop_stale(folder: Path, record: ResultRecord) -> None:
-    """Remove what an earlier result left in the folder and this one does not name: tables and sources."""
-    named = {trial[table] for trial in record["trials"] for table in ("records", "samples")}
-    named |= {f"policies/{trial['policy']}.py" for trial in record["trials"]}
-    named |= {f"policies/{refused['policy']}.py" for refused in record["environment"]["refused"]}
-    for file in (*(folder / "records").rglob("*.parquet"), *(folder / "policies").glob("*.py")):
-        if file.relative_to(folder).as_posix() not in named:
-            file.unlink()
+def _files_of_result(folder: Path) -> set[str]:
+    """Return the tables and sources that the result in a folder names; none without a readable one.
+
+    Only these may ever be removed: what else lies there is not ours.
+    """
+    try:
+        record = read_record(folder)
+        trials, refused = record["trials"], record["environment"]["refused"]
+        named = {trial[table] for trial in trials for table in ("records", "samples") if trial[table]}
+        named |= {f"policies/{design['policy']}.py" for design in (*trials, *refused)}
+    except (GliaBenchError, LookupError, TypeError):
+        return set()
+    inside = {name for name in named if (folder / name).resolve().is_relative_to(folder.resolve())}
+    return {name for name in inside if (folder / name).is_file()}
+
+
+def _forget(folder: Path, plan: Plan, *, keep: set[str]) -> None:
+    """Remove what `_prepare` made for a run that ended before its first trial."""
+    for design in {trial.design for trial in plan.trials if trial.design.source is not None}:
+        if (name := f"policies/{design.name}.py") not in keep:
+            (folder / name).unlink(missing_ok=True)
+    for empty in (folder / "policies", folder):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
 
 
 def _log_failures(folder: Path, records: Sequence[TrialRecord]) -> None:
@@ -128,11 +148,11 @@ def _log_failures(folder: Path, records: Sequence[TrialRecord]) -> None:
     for record in records:
         if record["status"] == "infra_error":
             logs.mkdir(exist_ok=True)
-            with (logs / "errors.log").open("a", encoding="utf-8") as log:
+            with (logs / "@errors.log").open("a", encoding="utf-8") as log:
                 where = f"{record['policy']} on {record['task']}, load {record['load']}, seed {record['seed']}"
                 log.write(f"{where}\n{record['message']}\n\n")
             last_line = record["message"].strip().splitlines()[-1]
-            record["message"] = f"{last_line} (our failure, see logs/errors.log)"
+            record["message"] = f"{last_line} (our failure, see logs/@errors.log)"
     for log_file in logs.glob("*.log"):
         if log_file.stat().st_size == 0:
             log_file.unlink()

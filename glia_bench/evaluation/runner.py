@@ -24,7 +24,8 @@ MAX_ATTEMPTS = 2
 """Runs of a trial that our own machinery fails."""
 
 _POLL_S = 1.0
-_SHIPPED = "shipped"
+_SHIPPED = "@shipped"
+"""Who owns the processes that shipped designs share: no file's name can be this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

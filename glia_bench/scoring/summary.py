@@ -1,9 +1,11 @@
 """Trials to table rows: per task, policy and load, and over all loads, means over seeds with their intervals.
 
-A row's ratio compares with the track's plain reference on the very same seeds: per seed the mean log-ratio over loads,
-then a t interval over seeds. A policy with a failed trial has no cost and no ratio in that row, only the reason: an
-average over the seeds that went well would hide it. The fields `expert_ratio` and `score` are named here and null:
-this version does not define them.
+A row's cost and metrics are means over the same trials: the seeds that were run at every one of its loads,
+`num_seeds` of them. An interval of a cost never reaches below 0, which no cost does. A row's ratio compares with the
+track's plain reference on the very same seeds: per seed the mean log-ratio over loads, then a t interval over seeds.
+A policy with a failed trial has no cost and no ratio in that row, only the reason: an average over the seeds that
+went well would hide it. The fields `expert_ratio` and `score` are named here and null: this version does not define
+them.
 """
 
 import math
@@ -72,6 +74,7 @@ def _row(
         {} if any(t["status"] != "ok" for t in reference_trials) else _costs_by_seed(reference_trials, loads)
     )
     mean = mean_interval([math.fsum(c) / len(c) for c in costs.values()]) if costs else None
+    used = trials if failed else [trial for trial in trials if trial["seed"] in costs]
     ratio = _ratio(costs, reference_costs)
     first = trials[0]
     worst = Counter(trial["status"] for trial in failed).most_common(1)
@@ -80,20 +83,21 @@ def _row(
         "policy": first["policy"],
         "kind": first["kind"],
         "load": load,
-        "num_seeds": len({trial["seed"] for trial in trials}),
+        "num_seeds": len({trial["seed"] for trial in used}),
         "status": worst[0][0] if worst else "ok",
         "num_failed": len(failed),
         "message": failed[0]["message"] if failed else "",
-        **dict(zip(("cost_mean", "cost_low", "cost_high"), _ends(mean), strict=True)),
+        **dict(zip(("cost_mean", "cost_low", "cost_high"), _ends(mean, least=0.0), strict=True)),
         "reference": reference if ratio else None,
+        "num_paired": ratio.count if ratio else 0,
         **dict(zip(("ratio", "ratio_low", "ratio_high"), _ends(ratio), strict=True)),
         "published_s": published,
         "expert_ratio": None,
         "expert_ratio_low": None,
         "expert_ratio_high": None,
         "score": None,
-        "sim_s": _mean(trial["sim_s"] for trial in trials if trial["sim_s"] is not None),
-        "metrics": {name: None if failed else _mean(trial["metrics"][name] for trial in trials) for name in METRICS},
+        "sim_s": _mean(trial["sim_s"] for trial in used if trial["sim_s"] is not None),
+        "metrics": {name: None if failed else _mean(trial["metrics"][name] for trial in used) for name in METRICS},
     }
 
 
@@ -119,8 +123,10 @@ def _ratio(costs: dict[int, list[float]], reference: dict[int, list[float]]) -> 
     return exp_interval(mean_interval(logs)) if logs else None
 
 
-def _ends(interval: Interval | None) -> tuple[float | None, float | None, float | None]:
-    return (interval.value, interval.low, interval.high) if interval else _NO_INTERVAL
+def _ends(interval: Interval | None, least: float = -math.inf) -> tuple[float | None, float | None, float | None]:
+    if interval is None:
+        return _NO_INTERVAL
+    return interval.value, None if interval.low is None else max(interval.low, least), interval.high
 
 
 def _mean(values: Iterable[float]) -> float | None:

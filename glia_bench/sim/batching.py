@@ -8,9 +8,10 @@ shortage of blocks walks the running list.
 
 from glia_bench.sim import state as st
 from glia_bench.sim.jit import inlined
-from glia_bench.sim.lists import enter_running, heap_push, heap_remove, leave_running, wait
+from glia_bench.sim.lists import enter_running, heap_push, heap_remove, leave_running, release, wait
 from glia_bench.sim.state import INF, State
 from glia_bench.sim.stretch import blocks_of, iteration_in_progress, stretch_blocks, stretch_length, stretch_time
+from glia_bench.types import FINISHED
 
 FINISHED_ONE, PREEMPTED_ONE = 1, 2
 """Bits of a step's result: what happened that may trigger a scan."""
@@ -101,7 +102,7 @@ def finish(s: State, e: int, g: int, slot: int, now: int) -> None:
     s.view_int[st.V_INFLIGHT_PROMPT, g] -= prompt
     s.view_int[st.V_INFLIGHT_BLOCKS, g] -= blocks_of(s, prompt)
     row = s.slots[slot, st.S_ROW]
-    s.records[row, 0] = 0
+    s.records[row, 0] = FINISHED
     s.records[row, 1] = g - e * s.params[st.P_REPLICAS]
     s.records[row, 2] = s.slots[slot, st.S_RESTARTS]
     s.records[row, 3] = s.slots[slot, st.S_DISPATCHED]
@@ -116,9 +117,7 @@ def finish(s: State, e: int, g: int, slot: int, now: int) -> None:
         s.events[e, k, 1] = slot
         s.ctl[e, st.C_EVENTS] = k + 1
     else:
-        s.slots[slot, st.S_ROW] = -1
-        s.free_slots[e, s.ctl[e, st.C_FREE_TOP]] = slot
-        s.ctl[e, st.C_FREE_TOP] += 1
+        release(s, e, slot)
 
 
 @inlined

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from glia_bench.errors import InvalidPolicyError, InvalidSpecError
+from glia_bench.errors import InvalidPolicyError, InvalidSpecError, text_of
 from glia_bench.features import HOLD, REJECT, Cluster, IntArray, Memory, Request
 from glia_bench.policy import Policy
 from glia_bench.sim import kernel as k
@@ -64,18 +64,19 @@ class _Run:
         params[st.P_HAS_RANK] = "rank" in hooks and "assign" not in hooks
         params[st.P_HAS_DISPATCH] = "on_dispatch" in hooks
         params[st.P_HAS_FIRST] = "on_first_token" in hooks
-        params[st.P_HAS_FINISH] = "on_finish" in hooks
+        # rows of requests are released in the order of events, so that every tier hands out the same ones
+        params[st.P_HAS_FINISH] = "on_finish" in hooks or policy.needs_request_rows
         params[st.P_SKIP] = policy.skip_blocked
         if policy.tick_s is not None and "tick" in case.cluster.triggers:
             params[st.P_TICK] = round(policy.tick_s * PS_PER_S)
         params[st.P_LAZY_FIELDS] = policy.fields_read is None or not st.LAZY_FIELDS.isdisjoint(policy.fields_read)
         params[st.P_READS_U] = policy.fields_read is None or "request.u" in policy.fields_read
-        params[st.P_REQUEST_MEMORY] = policy.memory.get("request", 0) > 0
+        params[st.P_REQUEST_MEMORY] = policy.needs_request_rows
         self.state = state
         capacity = state.free_slots.shape[1]
-        self.memory: Memory = st.make_memory(
-            dict(policy.memory), num_replicas=case.cluster.num_replicas, capacity=capacity
-        )
+        rows = capacity if policy.needs_request_rows else 1
+        num_replicas = case.cluster.num_replicas
+        self.memory: Memory = st.make_memory(policy.memory, num_replicas=num_replicas, request_rows=rows)
         self.buffers = assign_buffers(capacity if "assign" in hooks else 1)
         self.replicas = replica_view(state)
         self.perf = linear_perf(case.cluster.latency)
@@ -110,7 +111,7 @@ class _Run:
         self.state.params[st.P_OUTSIDE] = 1
         answers, codes, rewards = np.zeros(1, dtype=np.int64), np.full(1, k.PAUSE), np.zeros(1)
         observation = outside.observation_arrays(1, self.case.cluster.num_replicas)
-        with np.errstate(all="raise"):
+        with np.errstate(divide="raise", invalid="raise", over="ignore", under="ignore"):
             while True:
                 stop = self._next_pause()
                 outside.run_outside(self.state, answers, codes, stop, rewards, *observation, *self._services())
@@ -144,7 +145,7 @@ class _Run:
             return self.policy.hooks[name](*arguments)
         except Exception as error:
             of = "" if request_id is None else f" for request {request_id}"
-            raise _HookError(f"{name} raised {type(error).__name__}{of}: {error}") from error
+            raise _HookError(f"{name} raised {type(error).__name__}{of}: {text_of(error)}") from error
 
     def _route(self) -> int:
         ctl = self.state.ctl[0]
@@ -283,9 +284,13 @@ def simulate(case: Case, policy: Policy, *, tier: Tier = "auto", sample_interval
         status, message = "policy_error", str(error)
     except _BadAnswerError as error:
         status, message = "bad_decision", str(error)
-    except (ArithmeticError, LookupError, ValueError, TypeError, AssertionError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(hooks, str):
+            raise  # plain-Python hooks are caught where they are called: this is ours
         number = int(run.state.ctl[0, st.C_DECISIONS])
-        status, message = "policy_error", f"a hook raised {type(error).__name__} at decision {number}: {error}"
+        status, message = "policy_error", f"a hook raised {type(error).__name__} at decision {number}: {text_of(error)}"
     ctl = run.state.ctl[0]
     return RunResult(
         status=status,

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from numba.core import types
-from numba.core.errors import NumbaError
 
-from glia_bench.errors import InvalidPolicyError
+from glia_bench.errors import InvalidPolicyError, text_of
 from glia_bench.policy import Policy
 from glia_bench.sim.compiled import DEFAULT_HOOKS
 from glia_bench.sim.jit import compile_hook
@@ -58,6 +57,8 @@ def compile_hooks(policy: Policy) -> Hooks | str:
             _compile(policy, name, policy.hooks[name]) if name in policy.hooks else DEFAULT_HOOKS[name]
             for name in HOOK_ARGUMENTS
         )
-    except NumbaError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    except InvalidPolicyError:
+        raise
+    except Exception as error:  # NumbaError, and what escapes from inside Numba on source that it does not foresee
+        lines = [line.strip() for line in text_of(error).splitlines() if line.strip()]
         return next((line for line in lines if not line.startswith("Failed in nopython")), type(error).__name__)

@@ -39,7 +39,7 @@ def kernel_stamp(package: Path | None = None) -> str:
     digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
     for flag in _FLAGS:
         digest.update(f"{flag}={os.environ.get(flag, '')};".encode())
-    for file in (root / "features.py", *sorted((root / "sim").glob("*.py"))):
+    for file in (root / "features.py", root / "types.py", *sorted((root / "sim").glob("*.py"))):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
 
@@ -105,11 +105,11 @@ def kernel(signature: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def _let_hooks_call(helpers: Iterable[Callable[..., Any]]) -> None:
+def _let_hooks_call(helpers: Iterable[Callable[..., Any]], *, bounds_checks: bool) -> None:
     """Let compiled hooks call these plain functions, which stay plain for the Python tier."""
     for helper in helpers:
         if helper not in _callable_helpers:
-            register_jitable(helper)
+            register_jitable(boundscheck=bounds_checks or None)(helper)
             _callable_helpers.add(helper)
 
 
@@ -121,7 +121,8 @@ def compile_hook(function: Callable[..., Any], arguments: tuple[Any, ...], *, bo
     if config.DISABLE_JIT:
         return function
     module = function.__globals__
-    _let_hooks_call(f for f in module.values() if isinstance(f, FunctionType) and f.__globals__ is module)
+    helpers = [f for f in module.values() if isinstance(f, FunctionType) and f.__globals__ is module]
+    _let_hooks_call(helpers, bounds_checks=bounds_checks)
     with _stamped_cache() as can_cache:
         dispatcher = numba.njit(boundscheck=bounds_checks or None, cache=cached and can_cache)(function)
         dispatcher.compile(arguments)

@@ -15,8 +15,9 @@ from glia_bench.sim import held_queue
 from glia_bench.sim import state as st
 from glia_bench.sim.batching import FINISHED_ONE, PREEMPTED_ONE, begin_iteration, end_iteration
 from glia_bench.sim.jit import inlined
+from glia_bench.sim.lists import release
 from glia_bench.sim.queue_columns import AssignBuffers, fill_columns, queue_view
-from glia_bench.sim.requests import apply_answer, open_slot, release, sort_events
+from glia_bench.sim.requests import apply_answer, open_slot, sort_events
 from glia_bench.sim.state import INF, State
 from glia_bench.sim.stretch import refresh_lazy_fields
 from glia_bench.sim.views import cluster_view, request_view
@@ -254,7 +255,9 @@ def advance(
         if slot < 0:
             return ROOM
         if not held and s.params[st.P_TICK] > 0:
-            s.ctl[e, st.C_TICK] = (arrival // s.params[st.P_TICK] + 1) * s.params[st.P_TICK]
+            tick_ps = s.params[st.P_TICK]
+            offset = s.ctl[e, st.C_OFFSET]
+            s.ctl[e, st.C_TICK] = ((arrival + offset) // tick_ps + 1) * tick_ps - offset
         s.ctl[e, st.C_ARRIVING] = slot
         s.ctl[e, st.C_SLOT] = slot
         s.reals[e, 0] = 0.0

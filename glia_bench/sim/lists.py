@@ -1,4 +1,4 @@
-"""The queues inside a replica: finish heap, waiting queue, running list; in place on the arrays of `state`."""
+"""The queues of the engines: finish heap, waiting queue, running list, free slots; in place on `state`'s arrays."""
 
 from glia_bench.sim import state as st
 from glia_bench.sim.jit import inlined
@@ -97,3 +97,14 @@ def leave_running(s: State, g: int, slot: int) -> None:
     else:
         s.rep[g, st.R_RUN_TAIL] = before
     s.view_int[st.V_RUNNING, g] -= 1
+
+
+@inlined
+def release(s: State, e: int, slot: int) -> None:
+    """Give a slot and its row of request memory back."""
+    if s.params[st.P_REQUEST_MEMORY]:
+        s.free_rows[e, s.ctl[e, st.C_MEMORY_TOP]] = s.slots[slot, st.S_MEMORY]
+        s.ctl[e, st.C_MEMORY_TOP] += 1
+    s.slots[slot, st.S_ROW] = -1
+    s.free_slots[e, s.ctl[e, st.C_FREE_TOP]] = slot
+    s.ctl[e, st.C_FREE_TOP] += 1

@@ -108,7 +108,7 @@ class _Run:
         self.decision_hash = 0
 
         widths = policy.memory
-        self.has_request_memory = widths.get("request", 0) > 0
+        self.has_request_memory = policy.needs_request_rows
         num_slots = 1024 if self.has_request_memory else 1
         self.memory = Memory(
             shared=np.zeros(widths.get("shared", 0)),
@@ -225,7 +225,8 @@ class _Run:
                 raise _RunFailedError("bad_decision", rule)
             request.rank = float(rank)
         if not self.held and self.policy.tick_s is not None and "tick" in self.case.cluster.triggers:
-            self.next_tick_ps = (self.now_ps // self.tick_ps + 1) * self.tick_ps
+            now_ps = self.now_ps + self.case.clock_offset_ps  # on the policy's clock
+            self.next_tick_ps = self.now_ps + self.tick_ps - now_ps % self.tick_ps
         self.held = sorted([*self.held, request], key=lambda held: (held.rank, held.id))
         self._scan()
 
@@ -295,10 +296,8 @@ class _Run:
             request.slot = self.num_slots_used
             self.num_slots_used += 1
             if request.slot == len(self.memory.tag):
-                twice = [
-                    np.concatenate([table, np.zeros_like(table)]) for table in (self.memory.request, self.memory.tag)
-                ]
-                self.memory = self.memory._replace(request=twice[0], tag=twice[1])
+                request_table, tag = (np.concatenate([t, 0.0 * t]) for t in (self.memory.request, self.memory.tag))
+                self.memory = self.memory._replace(request=request_table, tag=tag)
         self.memory.request[request.slot] = 0.0
         self.memory.tag[request.slot] = 0.0
 
@@ -308,7 +307,7 @@ class _Run:
 
     def _call(self, hook: str, subject: str, *arguments: Any) -> Any:
         try:
-            with np.errstate(all="raise"):
+            with np.errstate(divide="raise", invalid="raise", over="ignore", under="ignore"):
                 return self.policy.hooks[hook](*arguments)
         except Exception as error:
             message = f"{hook} raised {type(error).__name__} for {subject}: {error}"

@@ -5,8 +5,10 @@ from glia_bench.sim import held_queue
 from glia_bench.sim import state as st
 from glia_bench.sim.batching import dispatch
 from glia_bench.sim.jit import inlined
+from glia_bench.sim.lists import release
 from glia_bench.sim.state import State
 from glia_bench.sim.views import fold
+from glia_bench.types import REJECTED
 
 
 @inlined
@@ -48,17 +50,6 @@ def open_slot(s: State, memory: Memory, e: int) -> int:
 
 
 @inlined
-def release(s: State, e: int, slot: int) -> None:
-    """Give a slot and its row of request memory back."""
-    if s.params[st.P_REQUEST_MEMORY]:
-        s.free_rows[e, s.ctl[e, st.C_MEMORY_TOP]] = s.slots[slot, st.S_MEMORY]
-        s.ctl[e, st.C_MEMORY_TOP] += 1
-    s.slots[slot, st.S_ROW] = -1
-    s.free_slots[e, s.ctl[e, st.C_FREE_TOP]] = slot
-    s.ctl[e, st.C_FREE_TOP] += 1
-
-
-@inlined
 def apply_answer(s: State, e: int, position: int, answer: int) -> int:
     """Apply an answer for the held request at a position. Returns 1 if it left the queue, 0 if held, -1 if invalid."""
     slot = s.queue_slot[e, s.ctl[e, st.C_QHEAD] + position]
@@ -76,7 +67,7 @@ def apply_answer(s: State, e: int, position: int, answer: int) -> int:
         return 0
     held_queue.remove(s, e, position)
     if answer == -2:
-        s.records[s.slots[slot, st.S_ROW], 0] = 2
+        s.records[s.slots[slot, st.S_ROW], 0] = REJECTED
         s.ctl[e, st.C_LAST] = now
         s.ctl[e, st.C_LIVE] -= 1
         s.ctl[e, st.C_SUM] += s.ctl[e, st.C_HORIZON]

@@ -58,7 +58,7 @@ def _example_state() -> State:
 
 _state = _example_state()
 _buffers = assign_buffers(1)
-_memory = make_memory({}, num_replicas=1, capacity=1)
+_memory = make_memory({}, num_replicas=1, request_rows=1)
 _REQUEST, _CLUSTER, _MEMORY = numba.typeof(EXAMPLE_REQUEST), numba.typeof(EXAMPLE_CLUSTER), numba.typeof(_memory)
 _REPLICAS = numba.typeof(replica_view(_state))
 _QUEUE = numba.typeof(plain(queue_view)(_buffers, 1))

@@ -5,6 +5,7 @@ a plain run has E = 1. Replica rows are e * N + r, slot rows e * capacity + s, r
 Everything that the kernel counts is int64; times are picoseconds.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -123,6 +124,12 @@ V_INFLIGHT_PROMPT = INT_REPLICA_FIELDS.index("inflight_prompt_tokens")
 V_INFLIGHT_BLOCKS = INT_REPLICA_FIELDS.index("inflight_blocks")
 V_INFLIGHT_TOKENS = INT_REPLICA_FIELDS.index("inflight_tokens")
 V_UNPREFILLED = INT_REPLICA_FIELDS.index("unprefilled_tokens")
+
+COUNTED_FIELDS = [
+    *(V_WAITING, V_RUNNING, V_WAITING_TOKENS, V_WAITING_BLOCKS, V_ALLOCATED, V_PREEMPTIONS),
+    *(V_INFLIGHT, V_INFLIGHT_PROMPT, V_INFLIGHT_BLOCKS, V_INFLIGHT_TOKENS, V_UNPREFILLED),
+]
+"""Rows of the replica view that the run changes; all start at 0."""
 
 LAZY_FIELDS = frozenset({"replicas.allocated_blocks", "replicas.inflight_tokens"})
 """Fields that change within a stretch of decodes; computed before a scan only if the policy may read them."""
@@ -260,10 +267,7 @@ def start_run(state: State, e: int, case: Case) -> None:
     rep[:, R_FREE] = state.params[P_BLOCKS]
     state.next_ps[rows] = INF
     state.ring[rows] = 0
-    for field in (V_WAITING, V_RUNNING, V_WAITING_TOKENS, V_WAITING_BLOCKS, V_ALLOCATED, V_PREEMPTIONS):
-        state.view_int[field, rows] = 0
-    for field in (V_INFLIGHT, V_INFLIGHT_PROMPT, V_INFLIGHT_BLOCKS, V_INFLIGHT_TOKENS, V_UNPREFILLED):
-        state.view_int[field, rows] = 0
+    state.view_int[COUNTED_FIELDS, rows] = 0
     state.free_slots[e] = np.arange((e + 1) * capacity - 1, e * capacity - 1, -1)
     records = state.records[e * width : (e + 1) * width]
     records[:] = NEVER_PS
@@ -293,29 +297,25 @@ def grow(state: State, memory: Memory) -> tuple[State, Memory]:
         array = getattr(state, name)
         wider[name] = np.zeros((1, new), dtype=array.dtype)
         wider[name][:, :old] = array
-    top = int(state.ctl[0, C_FREE_TOP])
-    free = wider["free_slots"][0]
-    free[old : old + top] = free[:top].copy()
-    free[:old] = np.arange(new - 1, old - 1, -1)
-    state.ctl[0, C_FREE_TOP] = top + old
-    request = np.zeros((new if memory.request.shape[1] else 1, memory.request.shape[1]))
+    wider["free_slots"][0, :old] = np.arange(new - 1, old - 1, -1)  # all the old ones are in use
+    state.ctl[0, C_FREE_TOP] = old
+    rows = new if state.params[P_REQUEST_MEMORY] else 1
+    request = np.zeros((rows, memory.request.shape[1]))
     request[: len(memory.request)] = memory.request
-    tag = np.zeros(len(request))
+    tag = np.zeros(rows)
     tag[: len(memory.tag)] = memory.tag
     return state._replace(slots=slots, **wider), memory._replace(request=request, tag=tag)
 
 
-def make_memory(widths: dict[str, int], *, num_replicas: int, capacity: int) -> Memory:
-    """Return zeroed tables of the declared widths; without request memory all requests share row 0 of width 0."""
-    request = widths.get("request", 0)
-    slots = capacity if request else 1
+def make_memory(widths: Mapping[str, int], *, num_replicas: int, request_rows: int) -> Memory:
+    """Return zeroed tables of the declared widths, with the given number of rows for requests (at least 1)."""
     return Memory(
         shared=np.zeros(widths.get("shared", 0)),
         replica=np.zeros((num_replicas, widths.get("replica", 0))),
         tenant=np.zeros((1, widths.get("tenant", 0))),
         session=np.zeros((1, widths.get("session", 0))),
-        request=np.zeros((slots, request)),
-        tag=np.zeros(slots),
+        request=np.zeros((request_rows, widths.get("request", 0))),
+        tag=np.zeros(request_rows),
     )
 
 

@@ -44,7 +44,7 @@ class Stepper:
         self.why = np.full(num_envs, k.DONE, dtype=np.int64)
         self.rewards = np.zeros(num_envs)
         self.request, self.replicas, self.cluster = observation_arrays(num_envs, cluster.num_replicas)
-        memory = st.make_memory({}, num_replicas=cluster.num_replicas, capacity=1)
+        memory = st.make_memory({}, num_replicas=cluster.num_replicas, request_rows=1)
         perf = linear_perf(cluster.latency)
         self._services = (replica_view(state), perf, memory, assign_buffers(1), np.uint64(0))
         self._no_answers = np.zeros(num_envs, dtype=np.int64)

@@ -131,8 +131,8 @@ def test_our_own_failures_are_logged_and_have_their_exit_code(tmp_path: Path, mo
     report = run(tmp_path, "llq", num_seeds=1)
     assert report.exit_code == 3
     (trial,) = read_record(tmp_path)["trials"]
-    assert trial["message"] == "RuntimeError: disk on fire (our failure, see logs/errors.log)"
-    assert "Traceback" in (tmp_path / "logs" / "errors.log").read_text()
+    assert trial["message"] == "RuntimeError: disk on fire (our failure, see logs/@errors.log)"
+    assert "Traceback" in (tmp_path / "logs" / "@errors.log").read_text()
 
 
 @pytest.mark.parametrize(("load", "expected"), [(1.0, 2.0), (0.01, 2.0)])

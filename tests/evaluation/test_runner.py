@@ -20,7 +20,7 @@ from glia_bench.evaluation.trial import Design, Trial, run_trial
 
 ROUTE = "def route(request, replicas, cluster, memory):\n"
 GOOD = ROUTE + "    return request.id % cluster.num_replicas\n"
-SLEEPS = "import time\n" + ROUTE + "    while True:\n        time.sleep(0.01)\n"
+SLEEPS = "import threading\n" + ROUTE + "    threading.Event().wait()\n"
 
 LOOPS = ROUTE + "    i = 1\n    while i > 0:\n        i = i * 3 % 7\n    return i\n"
 BAD: dict[str, str] = {

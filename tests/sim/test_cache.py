@@ -15,7 +15,7 @@ from glia_bench.sim import engine, jit
 from glia_bench.tasks.catalog import get_task
 
 PACKAGE = Path(glia_bench.__file__).parent
-CORE_FILES = ["features.py", *(f"sim/{path.name}" for path in sorted((PACKAGE / "sim").glob("*.py")))]
+CORE_FILES = ["features.py", "types.py", *(f"sim/{path.name}" for path in sorted((PACKAGE / "sim").glob("*.py")))]
 
 
 @pytest.fixture
