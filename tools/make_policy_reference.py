@@ -94,7 +94,7 @@ The design's only state. Tables hold float64, start at zero, and are written in 
 
 NUMBERS = f"""
 A table that is not declared has no columns. The row of a request is `memory.request[request.slot]`; without request
-memory every slot is 0.
+memory (and without tags) every slot is 0.
 
 ## Numbers
 - `route` returns an integer on every path. A float is refused, also 2.0, and so is a bool: wrap it in `int(...)`.
@@ -106,7 +106,8 @@ memory every slot is 0.
   pick among n.
 - Both tiers below give the same bits as long as sums are loops: `np.sum` adds in another order than compiled code, and
   `exp`, `log` and `**` with a fractional power may differ between processors. Stay in the domain of functions:
-  `math.log(0.0)` raises as plain Python and is -inf compiled.
+  `math.log(0.0)` raises as plain Python and is -inf compiled. Assign a variable on every path before it is read, and write
+  integers to `out`: Numba does not check either, plain Python does.
 
 ## Two tiers
 The same file runs *compiled* (Numba, nopython mode) or as *plain Python*, with the same decisions; the result names the
