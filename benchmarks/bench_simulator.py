@@ -38,7 +38,7 @@ def bench_plain_python_policy(benchmark: Any) -> None:
 
 
 def bench_compile_policy(benchmark: Any) -> None:
-    """Compiling a user's router, with and without bounds checks; the core is not compiled again."""
+    """Compiling a user's router, with its bounds checks; the core is not compiled again."""
     source = load_policy("llq").source
 
     def fresh() -> tuple[tuple[Any], dict[str, Any]]:

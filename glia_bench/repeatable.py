@@ -1,6 +1,6 @@
 """Refusing what would make a run differ from the next: dice and clocks, read from a policy's text.
 
-This catches the honest mistake. Whoever hides a clock finds that two runs disagree and that `verify` says so.
+This catches the honest mistake; it cannot stop someone who hides a clock.
 """
 
 import ast
@@ -38,8 +38,9 @@ def refuse_dice_and_clocks(module: ast.Module, path: str) -> None:
             if "random" in names:
                 _refuse("random", "numpy.random", node.lineno, path)
     for node in ast.walk(module):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in numpy_names:
-            _refuse(node.attr if node.attr == "random" else "", "numpy.random", node.lineno, path)
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr="random") if name in numpy_names:
+                _refuse("random", "numpy.random", node.lineno, path)
 
 
 def _refuse(name: str, found: str, line: int, path: str) -> None:

@@ -106,8 +106,8 @@ memory (and without tags) every slot is 0.
   pick among n.
 - Both tiers below give the same bits as long as sums are loops: `np.sum` adds in another order than compiled code, and
   `exp`, `log` and `**` with a fractional power may differ between processors. Stay in the domain of functions:
-  `math.log(0.0)` raises as plain Python and is -inf compiled. Assign a variable on every path before it is read, and write
-  integers to `out`: Numba does not check either, plain Python does.
+  `math.log(0.0)` raises as plain Python and is -inf compiled. Assign a variable on every path before it is read, and
+  write integers to `out`: Numba does not check either, plain Python does.
 
 ## Two tiers
 The same file runs *compiled* (Numba, nopython mode) or as *plain Python*, with the same decisions; the result names the

@@ -60,7 +60,7 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         watcher: Told what starts and what ends.
     """
     started_at, start = utc_now(), time.monotonic()
-    earlier = _files_of_result(folder)
+    earlier = _files_of_earlier(folder)
     _prepare(folder, plan)
     records: list[TrialRecord] = []
     refusals: list[Refusal] = []
@@ -99,7 +99,7 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         suite=plan.suite, trials=records, summary=summarise(records, published), environment=environment
     )
     write_record(folder, record)
-    for stale in earlier - _files_of_result(folder):
+    for stale in earlier - _files_of(folder, record):
         (folder / stale).unlink(missing_ok=True)
     return Report(record=record, refusals=tuple(refusals), is_interrupted=is_interrupted, failure=failure)
 
@@ -116,18 +116,22 @@ def _prepare(folder: Path, plan: Plan) -> None:
             copy.write_text(design.source, encoding="utf-8")
 
 
-def _files_of_result(folder: Path) -> set[str]:
-    """Return the tables and sources that the result in a folder names; none without a readable one.
-
-    Only these may ever be removed: what else lies there is not ours.
-    """
+def _files_of_earlier(folder: Path) -> set[str]:
+    """Return what the result in a folder names; nothing without a readable one."""
     try:
-        record = read_record(folder)
-        trials, refused = record["trials"], record["environment"]["refused"]
-        named = {trial[table] for trial in trials for table in ("records", "samples") if trial[table]}
-        named |= {f"policies/{design['policy']}.py" for design in (*trials, *refused)}
+        return _files_of(folder, read_record(folder))
     except (GliaBenchError, LookupError, TypeError):
         return set()
+
+
+def _files_of(folder: Path, record: ResultRecord) -> set[str]:
+    """Return the tables and sources in the folder that a record names.
+
+    Only what an earlier record names may ever be removed: what else lies there is not ours.
+    """
+    trials, refused = record["trials"], record["environment"]["refused"]
+    named = {trial[table] for trial in trials for table in ("records", "samples") if trial[table]}
+    named |= {f"policies/{design['policy']}.py" for design in (*trials, *refused)}
     inside = {name for name in named if (folder / name).resolve().is_relative_to(folder.resolve())}
     return {name for name in inside if (folder / name).is_file()}
 

@@ -1,6 +1,6 @@
 """docs/environments.md is what its generator writes, and its examples run as they stand."""
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 from types import ModuleType
@@ -19,14 +19,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
     """The script in tools/ as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "make_environments_page", ROOT / "tools" / "make_environments_page.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("make_environments_page")
 
 
 def test_page_is_up_to_date(generator: ModuleType) -> None:

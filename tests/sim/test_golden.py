@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from make_golden_runs import outcome
 
-from glia_bench.loading import load_policy, shipped_policies
-from glia_bench.sim.engine import simulate
+from glia_bench.loading import shipped_policies
 from glia_bench.tasks.catalog import get_task
 
 ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "runs.json").read_text())
@@ -21,15 +21,7 @@ def test_runs_are_what_they_were(key: tuple[str, float, int], rows: list[dict[st
     task, load, seed = key
     case = get_task(task).case(load, seed)
     for row in rows:
-        result = simulate(case, load_policy(row["policy"]))
-        found = {
-            "status": result.status,
-            "workload_sha256": case.trace.sha256,
-            "num_decisions": result.num_decisions,
-            "decision_hash": f"{result.decision_hash:016x}",
-            "records_sha256": result.records.sha256,
-            "end_ps": result.end_ps,
-        }
+        found = outcome(case, row["policy"])
         assert found == {name: row[name] for name in found}, row["policy"]
 
 
