@@ -6,8 +6,9 @@ simulator, and its speed depends on batch sizes and loads, not on whose GPU it i
 
 import numpy as np
 
+from glia_bench.case import Case, Trace
+from glia_bench.cluster import affine_table, uniform_cluster
 from glia_bench.sim.modes import engine
-from glia_bench.types import Case, ClusterSpec, LatencyTable, Trace
 
 FLOOR_PS, TOKEN_PS, CONTEXT_PS, PAIR_PS = 9_000_000_000, 85_000_000, 80_000, 1_000
 BUDGET, MAX_RUNNING = 2048, 256
@@ -38,10 +39,10 @@ def poisson_case(
     outputs = rng.integers(max(1, output_tokens // 2), output_tokens * 3 // 2, num_requests)
     token_ps = np.maximum(FLOOR_PS, TOKEN_PS * np.arange(BUDGET + 1))
     token_ps[0] = 0
-    latency = LatencyTable(name="roofline", token_ps=token_ps, context_ps=CONTEXT_PS, pair_ps=PAIR_PS)
+    latency = affine_table(name="roofline", token_ps=token_ps, context_ps=CONTEXT_PS, pair_ps=PAIR_PS)
     spec = engine(mode, token_budget=BUDGET, max_running=MAX_RUNNING, num_blocks=num_blocks)
     return Case(
-        cluster=ClusterSpec(num_replicas=num_replicas, engine=spec, latency=latency),
+        cluster=uniform_cluster(num_replicas=num_replicas, engine=spec, latency=latency),
         trace=Trace(
             arrival_ps=arrival - arrival[0],
             prompt_tokens=prompts,

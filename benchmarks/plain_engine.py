@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from glia_bench.types import Case
+from glia_bench.case import Case
 
 Ints = npt.NDArray[np.int64]
 FIRST, FINISHED, RESTARTS = 0, 1, 2
@@ -166,7 +166,7 @@ def simulate(case: Case) -> Ints:
     Returns:
         First-token time, finish time (ps) and restarts per request; int64, shape (num_requests, 3).
     """
-    cluster, engine, latency = case.cluster, case.cluster.engine, case.cluster.latency
+    cluster, engine, latency = case.cluster, case.cluster.pools[0].engine, case.cluster.pools[0].latency
     return _run(
         case.trace.arrival_ps,
         case.trace.prompt_tokens,

@@ -19,9 +19,9 @@ import numpy as np
 import plain_engine
 from numba import njit
 
+from glia_bench.case import Case
 from glia_bench.loading import load_policy
 from glia_bench.sim import engine
-from glia_bench.types import Case
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "16 replicas, 1000 in / 250 out, 75 % load": {

@@ -2,14 +2,31 @@
 
 import gymnasium
 
-from glia_bench.envs.routing import RoutingEnv
-from glia_bench.envs.vector import RoutingVectorEnv
+from glia_bench.envs.autoscaling import AutoscalingEnv, AutoscalingVectorEnv
+from glia_bench.envs.cluster import ClusterEnv, ClusterVectorEnv
+from glia_bench.envs.routing import RoutingEnv, RoutingVectorEnv
+from glia_bench.envs.scheduling import SchedulingEnv, SchedulingVectorEnv
 
-__all__ = ["RoutingEnv", "RoutingVectorEnv"]
+__all__ = [
+    "AutoscalingEnv",
+    "AutoscalingVectorEnv",
+    "ClusterEnv",
+    "ClusterVectorEnv",
+    "RoutingEnv",
+    "RoutingVectorEnv",
+    "SchedulingEnv",
+    "SchedulingVectorEnv",
+]
 
-gymnasium.register(
-    id="GliaBench/Routing-v0",
-    entry_point="glia_bench.envs.routing:RoutingEnv",
-    vector_entry_point="glia_bench.envs.vector:RoutingVectorEnv",
-    kwargs={"task": "routing/paper-v0", "load": None, "num_requests": None},
-)
+for _single, _many in (
+    (RoutingEnv, RoutingVectorEnv),
+    (SchedulingEnv, SchedulingVectorEnv),
+    (AutoscalingEnv, AutoscalingVectorEnv),
+    (ClusterEnv, ClusterVectorEnv),
+):
+    gymnasium.register(
+        id=f"GliaBench/{_single.role.track.capitalize()}-v0",
+        entry_point=f"{_single.__module__}:{_single.__name__}",
+        vector_entry_point=f"{_many.__module__}:{_many.__name__}",
+        kwargs={"task": _single.role.task, "load": None, "num_requests": None},
+    )

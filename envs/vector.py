@@ -1,62 +1,45 @@
-"""`GliaBench/Routing-v0` as a vector environment: all copies advanced by one kernel call.
+"""Many episodes side by side, all advanced by one kernel call: of all tracks, but for their role.
 
 Step by step it equals Gymnasium's SyncVectorEnv around single environments, seeds, autoreset and infos included; a test
 compares. Only copies whose episode ends cost a Python loop.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
-from gymnasium.error import InvalidAction, ResetNeeded
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from glia_bench.envs.episodes import (
-    Observation,
-    action_masks,
-    end_info,
-    invalid_action,
-    make_episodes,
-    observation_space,
-    picture,
-)
+from glia_bench.envs.game import Actions, Game, Observation, Role
 from glia_bench.errors import InvalidSpecError
-from glia_bench.features import HOLD
-from glia_bench.sim.stepper import CLUSTER_FIELDS, REPLICA_FIELDS, REQUEST_FIELDS
 from glia_bench.tasks.task import Task
 
-Actions: TypeAlias = npt.NDArray[np.int64]
 Seeds: TypeAlias = int | Sequence[int | None] | None
 
 
-class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
-    """Many routing episodes side by side.
-
-    Attributes:
-        request_fields, replica_fields, cluster_fields: Names of the columns of the observation's three arrays.
-    """
+class ManyEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
+    """Many episodes side by side."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012 # no ClassVar in Gymnasium
         "render_modes": ["ansi"],
         "render_fps": 4,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
-    request_fields = REQUEST_FIELDS
-    replica_fields = REPLICA_FIELDS
-    cluster_fields = CLUSTER_FIELDS
+    role: ClassVar[Role]
 
     def __init__(
         self,
         num_envs: int = 1,
         *,
-        task: str | Task = "routing/paper-v0",
+        task: str | Task | None = None,
         load: float | None = None,
         num_requests: int | None = None,
         lengths: str | None = None,
+        interval_s: float | None = None,
         render_mode: str | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         copy: bool = True,
@@ -65,10 +48,11 @@ class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
 
         Args:
             num_envs: How many.
-            task: Id of a routing task, or a task of one's own.
-            load: Fraction of the task's reference rate; None for the first of its default loads.
-            num_requests: Only the first so many requests of each trace; None for all.
-            lengths: Path of a lengths file, for tasks that need one.
+            task: As of `SingleEnv`, like the next four.
+            load: Fraction of the task's reference rate.
+            num_requests: Only the first so many requests of each trace.
+            lengths: Path of a lengths file.
+            interval_s: Time between two questions about sizes.
             render_mode: "ansi" or None.
             autoreset_mode: When an ended episode gives way to the next: at the next step, in the same step, or never.
             copy: Whether observations are copies; if not, every step rewrites the arrays handed out before.
@@ -78,15 +62,14 @@ class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.copy = copy
-        self._episodes = make_episodes(task, load, num_requests, lengths)
-        self._stepper = self._episodes.stepper(num_envs)
-        self._num_replicas = self._episodes.task.cluster.num_replicas
+        options = {"load": load, "num_requests": num_requests, "lengths": lengths, "interval_s": interval_s}
+        self.game = Game(self.role, num_envs, task=task, **options)  # type: ignore[arg-type]
+        self._stepper = self.game.stepper
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._generator_seeds: list[int | None] = [None] * num_envs
-        self._last_actions: Actions | None = None
         self._was_reset = False
-        self.single_observation_space = observation_space(self._episodes.task.cluster)
-        self.single_action_space = spaces.Discrete(self._num_replicas + 1)
+        self.single_observation_space = self.game.observation_space
+        self.single_action_space = self.game.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -113,9 +96,8 @@ class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
         chosen = np.flatnonzero(mask).tolist()
         for e in chosen:
             self._load(e, seeds[e])
-        self._stepper.start()
+        self.game.start()
         self._was_reset = True
-        self._last_actions = None
         return self._observations(), self._infos(mask)
 
     def step(
@@ -128,14 +110,14 @@ class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
             ResetNeeded: Before the first reset; with autoreset disabled, if an ended copy was not reset.
         """
         stepper = self._stepper
-        answers = self._answers(actions)
+        checked = self.game.checked(actions)
         waits = stepper.waits
         if not waits.all():
             if not self._was_reset or self.autoreset_mode == AutoresetMode.DISABLED:
                 raise ResetNeeded(f"copies {np.flatnonzero(~waits).tolist()} have no episode in progress: call reset()")
             for e in np.flatnonzero(~waits).tolist():
                 self._load(e, None)
-        stepper.run(answers)
+        self.game.play(checked)
         rewards = stepper.rewards.copy()
         terminations = ~stepper.waits
         infos: dict[str, Any] = {}
@@ -148,8 +130,7 @@ class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
         """Return a picture of each copy in a few lines of text, or None without a render mode."""
         if self.render_mode is None:
             return None
-        last = [None] * self.num_envs if self._last_actions is None else self._last_actions.tolist()
-        return tuple(picture(self._stepper, e, last[e]) for e in range(self.num_envs))
+        return tuple(self.game.picture(e) for e in range(self.num_envs))
 
     @property  # type: ignore[misc]  # cannot be set, as in SyncVectorEnv
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -173,33 +154,21 @@ class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
 
     def _load(self, e: int, seed: int | None) -> None:
         """Put copy e at the start of its next episode, as a single environment's reset does."""
-        generator = self._generator(e, seed)
-        self._stepper.load(e, self._episodes.draw_case(generator) if seed is None else self._episodes.case(seed))
-
-    def _answers(self, actions: Actions) -> Actions:
-        found = np.asarray(actions)
-        if found.shape != (self.num_envs,) or found.dtype.kind not in "iu":
-            raise InvalidAction(
-                f"actions must be integers of shape ({self.num_envs},), one per copy (got {found.dtype}, {found.shape})"
-            )
-        if found.min() < 0 or found.max() > self._num_replicas:
-            wrong = found[(found < 0) | (found > self._num_replicas)]
-            raise invalid_action(int(wrong[0]), self._num_replicas)
-        self._last_actions = found.astype(np.int64)
-        return np.where(found == self._num_replicas, HOLD, self._last_actions)
+        self.game.load(e, seed, self._generator(e, seed))
 
     def _end(self, ended: list[int]) -> dict[str, Any]:
         """Return the infos of the copies that have just ended; in SAME_STEP, begin their next episodes."""
         infos: dict[str, Any] = {}
         if self.autoreset_mode != AutoresetMode.SAME_STEP:
             for e in ended:
-                infos = self._add_info(infos, end_info(self._stepper, e), e)
+                infos = self._add_info(infos, self.game.end_info(e), e)
             return infos
-        masks = action_masks(self._stepper.replicas)
+        masks = self.game.masks()
         observations = self._observations()
         for e in ended:
             final_obs = {name: array[e].copy() for name, array in observations.items()}
-            final_info = {"action_mask": masks[e], **end_info(self._stepper, e)}
+            mine = {name: mask[e] for name, mask in masks.items()}
+            final_info = {"action_mask": _unpacked(mine), **self.game.end_info(e)}
             infos = self._add_info(infos, {"final_obs": final_obs, "final_info": final_info}, e)
             self._load(e, None)
         self._stepper.start()
@@ -207,17 +176,20 @@ class RoutingVectorEnv(VectorEnv[Observation, Actions, npt.NDArray[Any]]):
 
     def _infos(self, told: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """Return the infos that every step and reset has, for the copies in `told`."""
-        masks = action_masks(self._stepper.replicas)
+        masks = self.game.masks()
         if not told.all():
-            masks[~told] = 0
-        return {"action_mask": masks, "_action_mask": told.copy()}
+            for mask in masks.values():
+                mask[~told] = 0
+        found: Any = _unpacked(masks)
+        if isinstance(found, dict):
+            found |= {f"_{name}": told.copy() for name in masks}
+        return {"action_mask": found, "_action_mask": told.copy()}
 
     def _observations(self) -> Observation:
-        stepper = self._stepper
-        if not self.copy:
-            return {"request": stepper.request, "replicas": stepper.replicas, "cluster": stepper.cluster}
-        return {
-            "request": stepper.request.copy(),
-            "replicas": stepper.replicas.copy(),
-            "cluster": stepper.cluster.copy(),
-        }
+        observation = self.game.observation()
+        return {name: array.copy() for name, array in observation.items()} if self.copy else observation
+
+
+def _unpacked(masks: dict[str, Any]) -> Any:
+    """Return the masks of all parts, or that of the only one."""
+    return masks if len(masks) > 1 else next(iter(masks.values()))

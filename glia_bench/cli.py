@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
     report = verb("report", _report, "print a result's table again and write its HTML report")
     report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
+    calibrate = verb("calibrate", _calibrate, "fit an iteration-time model to the iteration log of an engine")
+    calibrate.add_argument("log", metavar="CSV", type=Path, help="measured iterations, one a row")
+    calibrate.add_argument("--out", metavar="FILE", type=Path, help="write the fitted preset with its errors as JSON")
     verb(
         "precompile",
         _precompile,
@@ -129,6 +132,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--records", action="store_true", help="keep the table of requests of every seed, not the first only"
     )
+    run.add_argument(
+        "--timeline", action="store_true", help="keep what every replica computed, of every trial, and draw it"
+    )
     run.add_argument("--out", metavar="DIR", type=Path, help="results folder (default: a new one below results/)")
     run.add_argument("--no-report", action="store_true", help="do not write the HTML report")
 
@@ -162,9 +168,9 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(listing.everything())
     else:
-        from glia_bench import terminal
+        from glia_bench import terminal_info
 
-        terminal.print_listing(listing.everything())
+        terminal_info.print_listing(listing.everything())
     return OK
 
 
@@ -175,9 +181,9 @@ def _info(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(facts)
     else:
-        from glia_bench import terminal
+        from glia_bench import terminal_info
 
-        terminal.print_task(facts)
+        terminal_info.print_task(facts)
     return OK
 
 
@@ -195,6 +201,7 @@ def _run(options: argparse.Namespace) -> int:
         lengths=options.lengths,
         folder=folder,
         keeps_all_requests=options.records,
+        keeps_timelines=options.timeline,
     )
     check_folder(folder)
     for remark in plan.skipped:
@@ -248,6 +255,22 @@ def _report(options: argparse.Namespace) -> int:
 
         terminal.print_result(record)
         terminal.print_places(options.folder, record, page)
+    return OK
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from glia_bench.calibrate import calibrate_file
+
+    report = calibrate_file(options.log)
+    if options.out is not None:
+        try:
+            report.write(options.out)
+        except OSError as error:
+            raise GliaBenchError(f"{options.out} cannot be written ({error.strerror}); give another --out") from None
+    if options.json:
+        _print_json(report.to_dict())
+    else:
+        print("\n".join(report.lines()))
     return OK
 
 

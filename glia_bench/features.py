@@ -53,6 +53,8 @@ class Request(NamedTuple):
     slo_class: Annotated[int, F("-", "fixed", "index of its SLO class")]
     generated_tokens: Annotated[int, F("tokens", "exact", "output tokens streamed so far")]
     restarts: Annotated[int, F("-", "exact", "preemptions by recompute so far")]
+    computed_tokens: Annotated[int, F("tokens", "exact", "tokens of its prefill computed so far; 0 for routers")]
+    cached_tokens: Annotated[int, F("tokens", "granted", "its prefix in the asking scheduler's cache; 0 for routers")]
     predicted_tokens: Annotated[float, F("tokens", "granted", "a length predictor's estimate of the output; 0 if none")]
     ttft_slo_s: Annotated[float, F("s", "fixed", "its TTFT objective; inf if none")]
     tpot_slo_s: Annotated[float, F("s", "fixed", "its TPOT objective; inf if none")]
@@ -68,6 +70,7 @@ class Replicas(NamedTuple):
     """All replicas, one array per field, each of shape (num_replicas,), read-only."""
 
     ready: Annotated[IntArray, F("0/1", "exact", "1 if the replica takes requests")]
+    state: Annotated[IntArray, F("-", "exact", "0 gone, 1 requested, 2 loading, 3 ready, 4 draining")]
     pool: Annotated[IntArray, F("-", "fixed", "pool that the replica belongs to")]
     waiting: Annotated[IntArray, F("requests", "engine", "requests in its waiting queue, preempted ones included")]
     running: Annotated[IntArray, F("requests", "engine", "requests that hold KV blocks")]
@@ -98,6 +101,16 @@ class Perf(NamedTuple):
     relative_error: Annotated[float, F("-", "fixed", "largest relative error against the simulated times")]
 
 
+class Inflight(NamedTuple):
+    """A router's dispatched and unfinished requests, one array per field, in dispatch order, read-only."""
+
+    replica: Annotated[IntArray, F("-", "exact", "where it runs")]
+    prompt_tokens: Annotated[IntArray, F("tokens", "exact", "its prompt")]
+    streamed_tokens: Annotated[IntArray, F("tokens", "exact", "output tokens seen so far")]
+    dispatch_s: Annotated[FloatArray, F("s", "exact", "when it was dispatched")]
+    first_token_s: Annotated[FloatArray, F("s", "exact", "when its first token came; inf before")]
+
+
 class Cluster(NamedTuple):
     """The cluster as a whole."""
 
@@ -105,9 +118,11 @@ class Cluster(NamedTuple):
     num_replicas: Annotated[int, F("replicas", "exact", "length of the replica arrays")]
     num_held: Annotated[int, F("requests", "exact", "requests in the held queue, the considered one included")]
     num_routers: Annotated[int, F("routers", "fixed", "routers that share the arrivals")]
+    router: Annotated[int, F("-", "fixed", "index of the router that asks")]
     block_size_tokens: Annotated[int, F("tokens", "fixed", "tokens per KV block")]
     metrics_interval_s: Annotated[float, F("s", "fixed", "publication interval of engine fields; 0 = always fresh")]
-    perf: Annotated[Perf, F("-", "fixed", "linear iteration-time model with its error")]
+    perf: Annotated[Perf, F("-", "fixed", "linear iteration-time model with its error; of the first pool")]
+    inflight: Annotated[Inflight, F("-", "exact", "this router's unfinished requests, in dispatch order")]
 
 
 class Memory(NamedTuple):
@@ -119,16 +134,6 @@ class Memory(NamedTuple):
     session: Annotated[FloatArray, F("-", "exact", "shape (sessions, width); rows recycled")]
     request: Annotated[FloatArray, F("-", "exact", "shape (slots, width); row request.slot, recycled after on_finish")]
     tag: Annotated[FloatArray, F("-", "exact", "shape (slots,); in cluster tasks the scheduler sees it as request.tag")]
-
-
-class Inflight(NamedTuple):
-    """A router's unfinished requests, one array per field, in dispatch order."""
-
-    replica: Annotated[IntArray, F("-", "exact", "where it runs")]
-    prompt_tokens: Annotated[IntArray, F("tokens", "exact", "its prompt")]
-    streamed_tokens: Annotated[IntArray, F("tokens", "exact", "output tokens seen so far")]
-    dispatch_s: Annotated[FloatArray, F("s", "exact", "when it was dispatched")]
-    first_token_s: Annotated[FloatArray, F("s", "exact", "when its first token came; inf before")]
 
 
 class Replica(NamedTuple):
@@ -164,6 +169,11 @@ class Window(NamedTuple):
     ready: Annotated[FloatArray, F("replicas", "engine", "ready replicas")]
     loading: Annotated[FloatArray, F("replicas", "engine", "requested or loading replicas")]
     draining: Annotated[FloatArray, F("replicas", "engine", "draining replicas")]
+    min_replicas: Annotated[IntArray, F("replicas", "fixed", "smallest size of each pool; shape (num_pools,)")]
+    max_replicas: Annotated[IntArray, F("replicas", "fixed", "largest size of each pool; shape (num_pools,)")]
+    desired: Annotated[IntArray, F("replicas", "exact", "size last asked for; shape (num_pools,)")]
+    gpus_per_replica: Annotated[IntArray, F("GPUs", "fixed", "of each pool; shape (num_pools,)")]
+    cold_start_s: Annotated[FloatArray, F("s", "fixed", "median time from request to ready; shape (num_pools,)")]
 
 
 _namedtuple: Any = namedtuple
@@ -208,7 +218,7 @@ def schema(group: str) -> tuple[FieldSpec, ...]:
     for name, annotated in get_type_hints(GROUPS[group], include_extras=True).items():
         base, note = get_args(annotated)
         is_array = base in (IntArray, FloatArray)
-        is_float = base in (float, FloatArray) or get_origin(base) is tuple or base is Perf
+        is_float = base in (float, FloatArray, Perf, Inflight) or get_origin(base) is tuple
         specs.append(
             FieldSpec(
                 group=group,

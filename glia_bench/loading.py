@@ -15,32 +15,18 @@ import sys
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from glia_bench.declarations import declarations
 from glia_bench.errors import InvalidPolicyError, UnknownPolicyError, did_you_mean, text_of
-from glia_bench.policy import Policy, Track
-from glia_bench.static_check import CONSTANTS, MAX_SOURCE_BYTES, SourceFacts, static_check
+from glia_bench.policy import CONSTANTS, TRACKS, Policy, Track, hooks_of
+from glia_bench.static_check import MAX_SOURCE_BYTES, SourceFacts, fitting_tracks, static_check
 
 KINDS = {"human": "human", "published_ai": "published_ai", "null": "null"}
 """Folder of `glia_bench.baselines` to the kind of the policies in it."""
-MEMORY_LIMITS = {"shared": 65_536, "replica": 1_024, "tenant": 1_024, "session": 64, "request": 64}
-"""Tables that MEMORY may declare, with the widest row of each (float64 values)."""
-MIN_TICK_S = 0.01
-MAX_TICK_S = 3600
-_SHIPPED_TRACK: Track = "routing"  # the one track of this release
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declarations:
-    """The module constants that the simulator reads, checked: MEMORY, SKIP_BLOCKED, TICK_S."""
-
-    memory: Mapping[str, int]
-    skip_blocked: bool
-    tick_s: float | None
 
 
 def load_policy(name_or_path: str, track: Track = "routing") -> Policy:
@@ -57,7 +43,8 @@ def load_policy(name_or_path: str, track: Track = "routing") -> Policy:
         return policy_from_source(read_source(path), name=path.stem, path=str(path), track=track)
     shipped = {policy.name: policy for policy in shipped_policies()}
     if name_or_path not in shipped:
-        hint = did_you_mean(name_or_path, shipped) or f" (known: {', '.join(shipped)})"
+        known = ", ".join(policy.name for policy in shipped.values() if policy.track == track)
+        hint = did_you_mean(name_or_path, shipped) or f" (known: {known})"
         raise UnknownPolicyError(
             f"no policy {name_or_path!r}{hint}; a policy of your own is given by a path to a .py file"
         )
@@ -138,24 +125,28 @@ def _all_shipped() -> tuple[Policy, ...]:
             module = importlib.import_module(f"{package.__name__}.{stem}")
             path, name = str(module.__file__), getattr(module, "NAME", stem)
             source = Path(path).read_text(encoding="utf-8")
-            facts = static_check(source, _SHIPPED_TRACK, path=path)
-            found.append(_policy(module, facts, source, name=name, path=path, track=_SHIPPED_TRACK, kind=kind))
+            track = fitting_tracks(source, path=path)[0]
+            facts = static_check(source, track, path=path)
+            found.append(_policy(module, facts, source, name=name, path=path, track=track, kind=kind))
     return tuple(found)
 
 
 def _policy(
     module: types.ModuleType, facts: SourceFacts, source: str, *, name: str, path: str, track: Track, kind: str
 ) -> Policy:
-    hooks: dict[str, Callable[..., Any]] = {}
-    for hook in facts.hooks:
-        function = getattr(module, hook, None)
+    parts: dict[Track, dict[str, Callable[..., Any]]] = {part: {} for part in TRACKS}
+    written = hooks_of(track)
+    for name_written in facts.hooks:
+        function = getattr(module, name_written, None)
         if not isinstance(function, types.FunctionType):
             raise InvalidPolicyError(
-                f"{path}: {hook} must still be a plain function once the file has run (got {type(function).__name__}); "
-                f"leave decorators out, hooks are compiled for you"
+                f"{path}: {name_written} must still be a plain function once the file has run "
+                f"(got {type(function).__name__}); leave decorators out, hooks are compiled for you"
             )
-        hooks[hook] = function
-    declared = _declarations({c: getattr(module, c) for c in CONSTANTS if hasattr(module, c)}, path=path)
+        part, hook = written[name_written]
+        parts[part][hook] = function
+    values = {constant: getattr(module, constant) for constant in CONSTANTS if hasattr(module, constant)}
+    declared = declarations(values, path=path, scales="scale" in parts["autoscaling"])
     return Policy(
         name=name,
         track=track,
@@ -163,10 +154,17 @@ def _policy(
         source=source,
         sha256=hashlib.sha256(source.encode()).hexdigest(),
         path=path,
-        hooks=hooks,
-        memory=dict(declared.memory),
+        routing=parts["routing"],
+        scheduling=parts["scheduling"],
+        autoscaling=parts["autoscaling"],
+        memory=declared.memory,
         skip_blocked=declared.skip_blocked,
         tick_s=declared.tick_s,
+        prefix_view=declared.prefix_view,
+        preemptive=declared.preemptive,
+        dynamic_rank=declared.dynamic_rank,
+        engine_mode=declared.engine_mode,
+        interval_s=declared.interval_s,
         fields_read=facts.fields_read,
         is_shipped=kind != "user" and module.__name__.startswith("glia_bench.baselines."),
         notes=facts.notes,
@@ -192,35 +190,3 @@ def _execute(source: str, path: str) -> types.ModuleType:
             f"{where}: the file must run without error when it is loaded (raised {raised})"
         ) from error
     return module
-
-
-def _declarations(values: Mapping[str, Any], *, path: str) -> _Declarations:
-    """Check the values of the constants that a policy declares; those left out keep their defaults."""
-    memory = values.get("MEMORY", {})
-    if not isinstance(memory, dict):
-        raise InvalidPolicyError(f"{path}: MEMORY must be a dict of widths like {{'shared': 8}} (got {memory!r})")
-    for table, width in memory.items():
-        if table not in MEMORY_LIMITS:
-            raise InvalidPolicyError(
-                f"{path}: MEMORY has no table {table!r} (known: {', '.join(MEMORY_LIMITS)})"
-                f"{did_you_mean(str(table), MEMORY_LIMITS)}"
-            )
-        if not isinstance(width, int) or isinstance(width, bool) or not 0 <= width <= MEMORY_LIMITS[table]:
-            raise InvalidPolicyError(
-                f"{path}: MEMORY[{table!r}] must be an integer from 0 to {MEMORY_LIMITS[table]}, "
-                f"the number of float64 values in a row (got {width!r})"
-            )
-    skip_blocked = values.get("SKIP_BLOCKED", False)
-    if not isinstance(skip_blocked, bool):
-        raise InvalidPolicyError(f"{path}: SKIP_BLOCKED must be True or False (got {skip_blocked!r})")
-    tick_s = values.get("TICK_S")
-    if "TICK_S" in values and (
-        not isinstance(tick_s, int | float) or isinstance(tick_s, bool) or not MIN_TICK_S <= tick_s <= MAX_TICK_S
-    ):
-        raise InvalidPolicyError(
-            f"{path}: TICK_S must be a number of seconds from {MIN_TICK_S} to {MAX_TICK_S} (got {tick_s!r}); "
-            f"leave it out to be asked at arrivals and completions only"
-        )
-    return _Declarations(
-        memory=dict(memory), skip_blocked=skip_blocked, tick_s=None if tick_s is None else float(tick_s)
-    )

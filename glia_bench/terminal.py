@@ -1,4 +1,4 @@
-"""What the command line shows: tables of a result, of a task and of what there is, and progress while it runs.
+"""What the command line shows of a run: tables of a result, and progress while it runs.
 
 Tables go to stdout and fit its width: columns that matter least go first. Colour is decoration only and absent from
 pipes. Progress goes to stderr and only to a terminal. Names and messages that users chose are printed as they are,
@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -21,6 +20,7 @@ from rich.text import Text
 
 from glia_bench.evaluation.runner import Outcome, Refusal
 from glia_bench.evaluation.trial import Trial
+from glia_bench.scoring.metrics import OBJECTIVES
 from glia_bench.scoring.record import RESULT_FILE, ResultRecord
 from glia_bench.scoring.summary import ALL_LOADS
 
@@ -92,21 +92,27 @@ class Column:
 
 
 def _metric(name: str, show: Callable[[float | None], str] = number) -> Callable[[Row], str]:
-    return lambda row: show(row["metrics"][name])
+    return lambda row: show(row["metrics"].get(name))
 
 
 def _any(name: str) -> Callable[[Sequence[Row]], bool]:
-    return lambda rows: any(row["metrics"][name] for row in rows)
+    return lambda rows: any(row["metrics"].get(name) for row in rows)
 
 
-def _columns(reference: str, *, has_intervals: bool) -> list[Column]:
+def _has(name: str) -> Callable[[Sequence[Row]], bool]:
+    return lambda rows: any(row["metrics"].get(name) is not None for row in rows)
+
+
+def _columns(reference: str, objective: str, *, has_intervals: bool) -> list[Column]:
     """Return the columns of a results table, in order from left to right."""
     spread, span = (" ± 95 %", "\n[95 %]") if has_intervals else ("", "")
+    goal = OBJECTIVES[objective]
+    is_latency = objective == "mean_e2e_s"
     return [
         Column(heading="policy", cell=lambda row: str(row["policy"]), rank=0, is_text=True),
-        Column(heading="kind", cell=lambda row: _kind(row), rank=8, is_text=True),
+        Column(heading="kind", cell=lambda row: kind_of(row), rank=8, is_text=True),
         Column(
-            heading=f"mean E2E\ns{spread}",
+            heading=f"{goal.head}\n{goal.unit}{spread}",
             cell=lambda row: plus_minus(row["cost_mean"], row["cost_low"], row["cost_high"]),
             rank=1,
         ),
@@ -124,14 +130,34 @@ def _columns(reference: str, *, has_intervals: bool) -> list[Column]:
             rank=2,
             is_wanted=lambda rows: any(row["ratio"] is not None for row in rows),
         ),
+        Column(
+            heading="SLO met\n%",
+            cell=_metric("slo_attainment", percent),
+            rank=3,
+            is_wanted=lambda rows: any(row["metrics"]["slo_attainment"] != 1 for row in rows),
+        ),
+        Column(heading="GPU\nhours", cell=_metric("gpu_hours"), rank=3, is_wanted=_has("replicas_started")),
+        Column(heading="mean\nE2E s", cell=_metric("e2e_mean_s"), rank=6, is_wanted=lambda rows: not is_latency),
         Column(heading="p99\ns", cell=_metric("e2e_p99_s"), rank=4),
         Column(heading="TTFT\ns", cell=_metric("ttft_mean_s"), rank=7),
         Column(heading="restarted\n%", cell=_metric("restarted_fraction", percent), rank=6),
+        Column(
+            heading="cached\n%",
+            cell=_metric("cached_token_fraction", percent),
+            rank=6,
+            is_wanted=_has("cached_token_fraction"),
+        ),
         Column(
             heading="rejected\n%",
             cell=_metric("rejected_fraction", percent),
             rank=3,
             is_wanted=_any("rejected_fraction"),
+        ),
+        Column(
+            heading="expired\n%",
+            cell=_metric("expired_fraction", percent),
+            rank=3,
+            is_wanted=_any("expired_fraction"),
         ),
         Column(
             heading="unfinished\n%",
@@ -155,8 +181,9 @@ def print_result(record: ResultRecord) -> None:
         notes.append("± and [ ] are 95 % t intervals over seeds; ratios are paired seed by seed.")
     if any(row["published_s"] is not None for row in summary):
         notes.append("Published: the mean in the task's source, on its own trace.")
-    if any(row["metrics"][name] for row in summary for name in ("rejected_fraction", "unfinished_fraction")):
-        notes.append("Rejected and unfinished requests are charged until the horizon.")
+    unserved = ("rejected_fraction", "expired_fraction", "unfinished_fraction")
+    if any(row["metrics"].get(name) for row in summary for name in unserved):
+        notes.append("Rejected, expired and unfinished requests are charged until the horizon.")
     if any(row["status"] == "ok" for row in summary):
         console.print(Text("\n" + " ".join(notes), style="dim"))
 
@@ -178,7 +205,10 @@ def _print_block(console: Console, task: str, load: float, rows: Sequence[Row]) 
 def _results_table(rows: Sequence[Row], width: int) -> Table:
     reference = next((str(row["reference"]) for row in rows if row["reference"]), "")
     has_intervals = any(row["cost_low"] is not None for row in rows)
-    columns = [column for column in _columns(reference, has_intervals=has_intervals) if column.is_wanted(rows)]
+    objective = rows[0].get("objective") or "mean_e2e_s"
+    columns = [
+        column for column in _columns(reference, objective, has_intervals=has_intervals) if column.is_wanted(rows)
+    ]
     while len(columns) > 2 and sum(column.width(rows) + _GAP for column in columns) - _GAP > width:
         columns.remove(max(columns, key=lambda column: column.rank))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -212,6 +242,7 @@ def print_places(folder: Path, record: ResultRecord, page: Path | None) -> None:
     lines = [
         ("report", report),
         ("result", f"{folder / RESULT_FILE}  (results_id {record['results_id'][:ID_DIGITS]})"),
+        *([("traces", f"{folder}/timelines")] if any(trial.get("timelines") for trial in record["trials"]) else []),
         ("again", record["environment"].get("command") or "-"),
     ]
     console.print()
@@ -219,109 +250,8 @@ def print_places(folder: Path, record: ResultRecord, page: Path | None) -> None:
         console.print(Text.assemble((f"{name:<7} ", "bold"), value), soft_wrap=True)
 
 
-def print_listing(listing: Mapping[str, Any]) -> None:
-    """Print tasks, suites and policies."""
-    console = Console(highlight=False)
-    _print_table(
-        console,
-        "Tasks",
-        ("id", "title"),
-        [(task["id"], task["title"]) for task in listing["tasks"]],
-    )
-    _print_table(
-        console,
-        "Suites",
-        ("name", "seeds", "tasks"),
-        [(suite["name"], str(suite["num_seeds"]), ", ".join(suite["tasks"])) for suite in listing["suites"]],
-    )
-    _print_table(
-        console,
-        "Policies",
-        ("name", "kind", "idea"),
-        [(policy["name"], _kind(policy), policy["idea"]) for policy in listing["policies"]],
-    )
-    console.print(Text("More on a task: glia-bench info TASK. Your own policy: glia-bench run --policy FILE.py"))
-
-
-def print_task(facts: Mapping[str, Any]) -> None:
-    """Print one task."""
-    console = Console(highlight=False)
-    console.print(Text.assemble("\n", (facts["id"], "bold"), f"  {facts['title']}\n"))
-    console.print(Padding(Text(facts["why_hard"]), (0, 4, 1, 0)))
-    cluster = facts["cluster"]
-    tokens = cluster["num_blocks"] * cluster["block_size_tokens"]
-    _print_pairs(
-        console,
-        "Cluster",
-        [
-            ("replicas", f"{cluster['num_replicas']}, {cluster['latency']}"),
-            ("engine", f"{cluster['engine_mode']}, continuous batching with chunked prefill"),
-            ("batch", f"{cluster['token_budget']} tokens an iteration, {cluster['max_running']} running requests"),
-            (
-                "KV cache",
-                f"{tokens:,} tokens a replica: {cluster['num_blocks']} blocks of {cluster['block_size_tokens']}, "
-                f"{cluster['watermark_blocks']} kept free on admission",
-            ),
-            ("router acts on", ", ".join(cluster["triggers"])),
-        ],
-    )
-    loads = ", ".join(f"{load:g}" for load in facts["loads"])
-    pairs = [("reference rate", f"{facts['reference_rate_rps']:g} requests/s: {facts['rate_basis']}"), ("loads", loads)]
-    if workload := facts["workload"]:
-        prompts, outputs = workload["prompt_tokens"], workload["output_tokens"]
-        pairs += [
-            (
-                "seed 0",
-                f"{workload['num_requests']:,} requests in {workload['last_arrival_s']:,.0f} s, "
-                f"gap CV {number(workload['gap_cv'], 2)}",
-            ),
-            ("prompt tokens", _spread(prompts)),
-            ("output tokens", _spread(outputs)),
-        ]
-    else:
-        pairs.append(("lengths", f"{facts['lengths_hint']}; pass --lengths FILE"))
-    _print_pairs(console, "Workload", pairs)
-    slo = facts["slo"]
-    goals = [
-        ("objective", f"{facts['objective']['name']}: {facts['objective']['meaning']}; lower is better"),
-        ("SLO", "none" if slo is None else f"TTFT {number(slo['ttft_s'])} s, TPOT {number(slo['tpot_s'])} s"),
-        ("run ends", f"when drained, or {facts['drain_s']:,.0f} s after the last arrival"),
-        ("references", f"naive {facts['naive']}, plain {facts['reference']}, human expert {facts['expert']}"),
-        ("seeds", f"{facts['dev_seeds'][0]} to {facts['dev_seeds'][-1]}"),
-        ("suites", ", ".join(facts["suites"])),
-    ]
-    _print_pairs(console, "Goal", goals)
-    if published := facts["published_mean_e2e_s"]:
-        _print_pairs(console, "Published mean E2E", [(name, f"{value:g} s") for name, value in published.items()])
-    console.print(Padding(Text.assemble(("Source  ", "bold"), facts["source"]), (0, 4, 1, 0)))
-    console.print(Text.assemble(("Run     ", "bold"), facts["command"]), soft_wrap=True)
-
-
-def _spread(tokens: Mapping[str, float]) -> str:
-    return f"mean {tokens['mean']:.0f}, median {tokens['p50']}, p99 {tokens['p99']}, largest {tokens['max']}"
-
-
-def _print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for index, heading in enumerate(headings):
-        table.add_column(Text(heading), no_wrap=index == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(Text(f"\n{title}", style="bold"))
-    console.print(table)
-
-
-def _print_pairs(console: Console, title: str, pairs: Sequence[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        table.add_row(Text(name), Text(value))
-    console.print(Text(title, style="bold"))
-    console.print(Padding(table, (0, 0, 1, 2)))
-
-
-def _kind(row: Row) -> str:
+def kind_of(row: Row) -> str:
+    """Return the kind of a policy, in words."""
     kind = str(row["kind"])
     return _KINDS.get(kind, kind)
 

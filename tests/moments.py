@@ -12,13 +12,18 @@ from glia_bench.features import (
     HOLD,
     INT_REPLICA_FIELDS,
     Cluster,
+    Inflight,
     Memory,
     Perf,
     Queue,
+    Replica,
     Replicas,
     Request,
+    Window,
+    schema,
 )
 from glia_bench.policy import Policy
+from glia_bench.sim.jit import compile_hook
 
 PERF = Perf(fixed_s=0.03, token_s=2.2e-4, context_token_s=3e-7, prefill_pair_s=4e-9, relative_error=0.1)
 DEFAULTS = {"ready": 1, "capacity_blocks": 2240, "max_running": 128, "token_budget": 8192, "speed": 1.0}
@@ -66,8 +71,30 @@ def make_memory(widths: Mapping[str, int], num_replicas: int, slots: int = 64) -
 
 
 def make_cluster(num_replicas: int, num_held: int = 1, now_s: float = 1000.0) -> Cluster:
-    """Return a cluster with blocks of 16 tokens and fresh metrics."""
-    return Cluster(now_s, num_replicas, num_held, 1, 16, 0.0, PERF)
+    """Return a cluster with blocks of 16 tokens, fresh metrics, one router and nothing in flight."""
+    columns = [np.empty(0, dtype=np.dtype(spec.dtype)) for spec in schema("inflight")]
+    for column in columns:
+        column.setflags(write=False)
+    return Cluster(now_s, num_replicas, num_held, 1, 0, 16, 0.0, PERF, Inflight(*columns))
+
+
+def make_replica(**fields: Any) -> Replica:
+    """Return a replica as its scheduler sees it: 1000 free blocks of 16 tokens, nothing waiting or running."""
+    values: dict[str, Any] = dict.fromkeys(Replica._fields, 0)
+    values |= {"now_s": 1000.0, "free_blocks": 1000, "capacity_blocks": 1000, "token_budget": 2048}
+    values |= {"max_running": 128, "block_size_tokens": 16, "perf": PERF}
+    return Replica(**(values | fields))
+
+
+def make_window(num_pools: int = 1, **fields: npt.ArrayLike) -> Window:
+    """Return 600 equal seconds: a number, or one per pool, for each field; elsewhere 0, at most 1000 replicas."""
+    columns: dict[str, Any] = {}
+    for spec in schema("window"):
+        shape = (num_pools,) if "(num_pools,)" in spec.meaning else (600, num_pools)
+        value = fields.get(spec.name, 1000 if spec.name == "max_replicas" else 0)
+        columns[spec.name] = np.broadcast_to(value, shape).astype(spec.dtype)
+        columns[spec.name].setflags(write=False)
+    return Window(**columns)
 
 
 def make_queue(requests: Sequence[Request]) -> Any:
@@ -92,14 +119,15 @@ def moment(policy: Policy, prompt_tokens: int = 100, u: float = 0.0, **replica_f
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a hook that is compiled for the types of its first call and refuses others."""
-    dispatcher = numba.njit(function)
+    """Return a hook that is compiled, bounds checked, for the types of its first call and refuses others."""
+    hook: Any = None
 
     def call(*arguments: Any) -> Any:
-        if not dispatcher.signatures:
-            dispatcher.compile(tuple(numba.typeof(argument) for argument in arguments))
-            dispatcher.disable_compile()
-        return dispatcher(*arguments)
+        nonlocal hook
+        if hook is None:
+            types = tuple(numba.typeof(argument) for argument in arguments)
+            hook = compile_hook(function, types, bounds_checks=True, cached=False)
+        return hook(*arguments)
 
     return call
 
@@ -112,13 +140,48 @@ class Played(NamedTuple):
     memory: list[bytes]
 
 
+def play_scheduler(policy: Policy, *, compile_hooks: bool, seed: int, moments: int) -> list[float]:
+    """Ask every hook of a scheduler at random moments of one replica; return its answers."""
+    rng, memory = np.random.default_rng(seed), make_memory(policy.memory, 1)
+    hooks = {name: compiled(hook) if compile_hooks else hook for name, hook in policy.scheduling.items()}
+    answers: list[float] = []
+    for number in range(moments):
+        free, running = int(rng.integers(0, 200)), int(rng.integers(0, 20))
+        replica = make_replica(now_s=number * 0.13, free_blocks=free, capacity_blocks=200, running=running)
+        request = random_request(rng, number, number % 64)._replace(
+            generated_tokens=int(rng.integers(0, 300)), cached_tokens=16 * int(rng.integers(0, 2))
+        )
+        answers += [float(hooks[name](request, replica, memory)) for name in ("rank", "admit") if name in hooks]
+    return answers
+
+
+def play_autoscaler(policy: Policy, *, compile_hooks: bool, seed: int, moments: int) -> list[int]:
+    """Ask an autoscaler of one pool for its size again and again, each answer obeyed; return the answers."""
+    rng, memory = np.random.default_rng(seed), make_memory(policy.memory, 8)
+    hook = policy.autoscaling["scale"]
+    scale = compiled(hook) if compile_hooks else hook
+    sizes = [4]
+    for number in range(moments):
+        loading = min(sizes[-1], int(rng.integers(0, 3)))
+        window = make_window(
+            desired=sizes[-1],
+            ready=sizes[-1] - loading,
+            loading=loading,
+            kv_utilisation=0.4 + 0.4 * np.sin(number / 20) + 0.2 * rng.random(),
+            min_replicas=1,
+            max_replicas=8,
+        )
+        sizes.append(scale(window, make_cluster(8), memory))
+    return sizes
+
+
 def play(policy: Policy, *, compile_hooks: bool, seed: int, moments: int) -> Played:
     """Run a policy through random moments of five replicas with its memory carried along.
 
     Small numbers make ties frequent; blocks are drawn around the thresholds of the admission rules.
     """
     rng, num = np.random.default_rng(seed), 5
-    hooks = {name: compiled(hook) if compile_hooks else hook for name, hook in policy.hooks.items()}
+    hooks = {name: compiled(hook) if compile_hooks else hook for name, hook in policy.routing.items()}
     memory = make_memory(policy.memory, num)
     played = Played([], [], [])
     free, live = list(range(64)), []

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from glia_bench.case import Case, Trace
+from glia_bench.cluster import ClusterSpec, EngineSpec, LatencyTable, Trigger, affine_table, uniform_cluster
 from glia_bench.loading import policy_from_source
 from glia_bench.policy import Policy
 from glia_bench.sim.modes import MODES
-from glia_bench.types import Case, ClusterSpec, EngineSpec, LatencyTable, Trace, Trigger
 
 MS = 1_000_000_000
 """One millisecond in picoseconds."""
@@ -353,17 +354,17 @@ def latency_tables(draw: st.DrawFn, *, token_budget: int) -> LatencyTable:
         token_ps = 1 + np.cumsum(steps, dtype=np.int64)
         context_ps = draw(st.integers(0, MS // 8))
         pair_ps = draw(st.integers(0, MS // 64))
-    return LatencyTable(name="drawn", token_ps=token_ps, context_ps=context_ps, pair_ps=pair_ps)
+    return affine_table(name="drawn", token_ps=token_ps, context_ps=context_ps, pair_ps=pair_ps)
 
 
 @st.composite
 def engines(draw: st.DrawFn) -> EngineSpec:
-    """Draw an engine with few blocks: a named mode, or any combination of the four rules."""
+    """Draw an engine with few blocks and chunked prefill: a named mode, or any combination of the four rules."""
     block_size_tokens = draw(st.sampled_from([1, 2, 4, 16]))
     max_running = draw(st.sampled_from([1, 2, 4, 8, 8]))
     rules: dict[str, Any]
     if draw(st.booleans()):
-        mode = draw(st.sampled_from(sorted(MODES)))
+        mode = draw(st.sampled_from([name for name in sorted(MODES) if MODES[name].get("chunked_prefill", True)]))
         rules = {**MODES[mode]}
     else:
         mode = "drawn"
@@ -389,7 +390,7 @@ def clusters(draw: st.DrawFn) -> ClusterSpec:
     engine = draw(engines())
     others: list[Trigger] = ["completion", "restart", "tick"]
     triggers: tuple[Trigger, ...] = ("arrival", *(x for x in others if draw(st.sampled_from([True, True, False]))))
-    return ClusterSpec(
+    return uniform_cluster(
         num_replicas=draw(st.integers(1, 5)),
         engine=engine,
         latency=draw(latency_tables(token_budget=engine.token_budget)),
@@ -430,7 +431,7 @@ def cases(draw: st.DrawFn, *, max_requests: int = 24) -> Case:
     cluster = draw(clusters())
     return Case(
         cluster=cluster,
-        trace=draw(traces(engine=cluster.engine, max_requests=max_requests)),
+        trace=draw(traces(engine=cluster.pools[0].engine, max_requests=max_requests)),
         drain_s=draw(st.sampled_from([100.0, 100.0, 100.0, 0.3, 0.02])),
         clock_offset_ps=draw(st.sampled_from([0, 123_456_789_012_345_678])),
         policy_seed=draw(st.sampled_from([0, 1, 2**63 - 1])),

@@ -15,8 +15,9 @@ import pytest
 from glia_bench.cli import main
 from glia_bench.evaluation.runner import Outcome, Refusal
 from glia_bench.evaluation.trial import Trial
-from glia_bench.scoring.metrics import METRICS
+from glia_bench.scoring.metrics import metric_names
 from glia_bench.scoring.record import read_record
+from glia_bench.tasks.catalog import get_task
 from glia_bench.terminal import Progress, number, plus_minus, ratio
 
 TASK = "routing/paper-v0"
@@ -63,11 +64,14 @@ def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
 def test_info_says_what_a_task_is(capsys: pytest.CaptureFixture[str]) -> None:
     """Cluster, workload, goal, references and the command that runs it, as text and as JSON."""
     facts = call_json(capsys, "info", TASK)
-    assert facts["cluster"]["num_replicas"] == 4
+    assert (facts["cluster"]["num_replicas"], facts["cluster"]["pools"][0]["engine_mode"]) == (4, "sarathi")
     assert facts["workload"]["num_requests"] > 1000
     assert facts["reference"] == "llq"
     _, out, _ = call(capsys, "info", TASK)
     for text in ("35,840 tokens a replica", "mean_e2e_s", "round_robin", f"glia-bench run --task {TASK}"):
+        assert text in out
+    _, out, _ = call(capsys, "info", "cluster/sessions-v0")
+    for text in ("2 at first, 1 to 8", "every 50 ms", "TTFT 0.5 s + 0.2 ms a prompt token", "of 1,", "own, events"):
         assert text in out
     _, out, _ = call(capsys, "info", "routing/paper-exact-v0")
     assert "--lengths FILE" in out
@@ -97,7 +101,7 @@ def test_run_json_is_the_record(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert {"schema", "suite", "id", "results_id", "trials", "summary", "environment"} == record.keys()
     wanted = {"task", "policy", "load", "seed", "status", "tier", "cost", "metrics"}
     assert wanted <= record["trials"][0].keys()
-    assert record["trials"][0]["metrics"].keys() == METRICS.keys()
+    assert list(record["trials"][0]["metrics"]) == sorted(metric_names(get_task(TASK)))
     wanted = {"task", "policy", "load", "num_seeds", "expert_ratio", "expert_ratio_low", "expert_ratio_high", "score"}
     assert wanted <= record["summary"][0].keys()
 
@@ -113,6 +117,44 @@ def test_precompile_runs_every_shipped_policy(capsys: pytest.CaptureFixture[str]
     """All shipped policies are compiled, and said to be."""
     names = call_json(capsys, "precompile")["policies"]
     assert names == [policy["name"] for policy in call_json(capsys, "list")["policies"]]
+
+
+def test_every_track_runs_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """The suite of all tracks runs its references at a light load, and the table says what each track's cost is."""
+    options = ["--suite", "next", "--loads", "0.02", "--seeds", "1", "--out", "here"]
+    for name in ("llq", "vllm_v1_fcfs", "hpa", "stack_plain"):
+        options += ["--policy", name]
+    code, out, err = call(capsys, "run", *options)
+    assert (code, err) == (0, "")
+    for text in ("slow+miss", "GPU+miss", "GPU-s", "cached", "hours"):
+        assert text in out
+    assert "<html" in Path("here/report.html").read_text()
+
+
+def test_timelines_are_written_for_every_trial(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With --timeline each trial names a page and a trace that lie in the folder; a second run removes the first's."""
+    for seeds in (2, 1):
+        options = ["--task", TASK, "--loads", "0.01", "--policy", "llq", "--no-report", "--out", "here", "--timeline"]
+        record = call_json(capsys, "run", *options, "--seeds", str(seeds))
+        named = {name for trial in record["trials"] for name in trial["timelines"]}
+        assert len(named) == 2 * seeds
+        assert named == {f"timelines/{path.name}" for path in (tmp_path / "here" / "timelines").iterdir()}
+
+
+def test_calibrate_fits_a_log_and_writes_a_preset(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A log of exact times is fitted, printed and written; what is no log is one line of error."""
+    rows = ["tokens,decodes,context,chunks,pairs,time_s"]
+    rows += [f"{n},{n},{100 * n},0,0,{0.01 + 1e-5 * n + 1e-8 * 100 * n}" for n in range(1, 61)]
+    Path("log.csv").write_text("\n".join(rows) + "\n")
+    report = call_json(capsys, "calibrate", "log.csv", "--out", "preset.json")
+    assert report == json.loads((tmp_path / "preset.json").read_text())
+    assert report["held_back_mape_percent"] < 1
+    code, out, _ = call(capsys, "calibrate", "log.csv")
+    assert (code, "fitted to" in out) == (0, True)
+    for arguments, message in ((["absent.csv"], "absent.csv"), (["log.csv", "--out", "no/folder.json"], "--out")):
+        code, _, err = call(capsys, "calibrate", *arguments)
+        assert (code, err.count("\n")) == (1, 1)
+        assert message in err
 
 
 def test_report_writes_the_page_and_prints_the_table_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

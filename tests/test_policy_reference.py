@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from moments import compiled, make_request, moment
+from moments import compiled, make_cluster, make_memory, make_replica, make_request, make_window, moment
 
+from glia_bench.case import Case, Trace
+from glia_bench.cluster import uniform_cluster
+from glia_bench.declarations import DEFAULT_INTERVAL_S, MAX_PERIOD_S, MIN_INTERVAL_S, MIN_TICK_S
 from glia_bench.features import GROUPS, HOLD, schema
 from glia_bench.loading import policy_from_source
-from glia_bench.policy import HOOKS, Policy
+from glia_bench.policy import CONSTANTS, HOOKS, Policy, Track
 from glia_bench.sim.latency import latency_table
 from glia_bench.sim.modes import engine
 from glia_bench.sim.reference import simulate
-from glia_bench.types import Case, ClusterSpec, Trace
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "policy_reference.md").read_text(encoding="utf-8")
@@ -29,9 +31,9 @@ def generator() -> ModuleType:
     return importlib.import_module("make_policy_reference")
 
 
-def example(number: int) -> Policy:
+def example(number: int, track: Track = "routing") -> Policy:
     """Return an example of the page as a policy."""
-    return policy_from_source(EXAMPLES[number], name="example", path="example.py", track="routing")
+    return policy_from_source(EXAMPLES[number], name="example", path="example.py", track=track)
 
 
 def test_page_is_up_to_date(generator: ModuleType) -> None:
@@ -48,12 +50,32 @@ def test_page_names_every_hook_and_field() -> None:
         assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [spec.name for spec in schema(group)]
 
 
-def test_page_quotes_the_simulator_word_for_word() -> None:
-    """Call semantics have one wording: the section of simulator.md stands on the page unchanged."""
+def test_page_names_every_constant() -> None:
+    """Every constant stands there with its tracks; the ranges and defaults are those that are checked."""
+    for name, constant in CONSTANTS.items():
+        tracks = "all" if constant.track is None else f"{constant.track}, cluster"
+        assert f"| `{name}` | {tracks} | {constant.default} | {constant.meaning} |" in PAGE
+    assert f"{MIN_TICK_S:g} to {MAX_PERIOD_S} s" in CONSTANTS["TICK_S"].meaning
+    assert f"{MIN_INTERVAL_S:g} to {MAX_PERIOD_S} s" in CONSTANTS["INTERVAL_S"].meaning
+    assert CONSTANTS["INTERVAL_S"].default == f"`{DEFAULT_INTERVAL_S}`"
+
+
+def test_page_quotes_the_simulator_word_for_word(generator: ModuleType) -> None:
+    """Call semantics have one wording: sections of simulator.md stand on the page unchanged."""
     text = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
-    section = text.split("\n## The router\n", 1)[1].split("\n## ", 1)[0]
-    assert len(section) > 1000
-    assert section.strip() in PAGE
+    for title in generator.QUOTED:
+        section = text.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+        assert len(section) > 1000
+        assert section.strip() in PAGE
+
+
+def test_a_section_that_moved_is_named(generator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If simulator.md no longer has a quoted section, the generator says which and what there is."""
+    monkeypatch.setattr(generator, "QUOTED", ("The moon",))
+    with pytest.raises(
+        SystemExit, match=r"no section 'The moon' \(found: One replica: the engine, Schedulers, .*QUOTED"
+    ):
+        generator.render()
 
 
 def test_links_lead_somewhere() -> None:
@@ -65,33 +87,54 @@ def test_links_lead_somewhere() -> None:
 
 def test_examples_have_the_promised_length() -> None:
     """Three lines, and under twenty, empty ones aside."""
-    short, long = (len([line for line in text.splitlines() if line.strip()]) for text in EXAMPLES)
-    assert (short, long < 20) == (3, True)
+    short, long, *others = (len([line for line in text.splitlines() if line.strip()]) for text in EXAMPLES)
+    assert (short, long < 20, len(others)) == (3, True, 2)
 
 
 def test_first_example_decides() -> None:
     """The least-loaded queue, the first on ties, compiled as in plain Python."""
     policy = example(0)
     now = moment(policy, waiting=[3, 1, 0], running=[0, 1, 2])
-    assert policy.hooks["route"](*now) == compiled(policy.hooks["route"])(*now) == 1
+    assert policy.routing["route"](*now) == compiled(policy.routing["route"])(*now) == 1
 
 
 def test_second_example_decides() -> None:
     """With 200 tokens of output expected, a prompt of 120 needs 20 blocks; after outputs of 40 on average, 10."""
     policy = example(1)
-    hooks = {name: compiled(hook) for name, hook in policy.hooks.items()}
+    hooks = {name: compiled(hook) for name, hook in policy.routing.items()}
     state: dict[str, Any] = {
         "capacity_blocks": [100] * 3,
         "allocated_blocks": [81, 70, 60],
         "waiting_blocks": [0, 11, 21],
     }
     now = moment(policy, 120, inflight=[1, 1, 1], **state)
-    assert policy.hooks["route"](*now) == hooks["route"](*now) == HOLD  # 19 blocks are free on each
+    assert policy.routing["route"](*now) == hooks["route"](*now) == HOLD  # 19 blocks are free on each
     assert hooks["route"](*moment(policy, 120, inflight=[1, 1, 0], **state)) == 2
     for output in (20, 60):
         hooks["on_finish"](make_request(generated_tokens=output), 0, now.memory)
-    assert policy.hooks["route"](*now) == hooks["route"](*now) == 0
+    assert policy.routing["route"](*now) == hooks["route"](*now) == 0
     assert hooks["rank"](now.request, now.cluster, now.memory) == 120.0
+
+
+def test_third_example_decides() -> None:
+    """Of 1000 blocks 100 must be free, unless nothing runs; shortest prompt first."""
+    policy, memory = example(2, "scheduling"), make_memory({}, 1)
+    hooks = {name: compiled(hook) for name, hook in policy.scheduling.items()}
+    for free, running, answer in ((100, 1, True), (99, 1, False), (99, 0, True)):
+        asked = (make_request(), make_replica(free_blocks=free, running=running), memory)
+        assert policy.scheduling["admit"](*asked) == hooks["admit"](*asked) == answer
+    assert hooks["rank"](make_request(77), make_replica(), memory) == 77.0
+
+
+def test_fourth_example_decides() -> None:
+    """59 requests want 3 replicas and 60 want 4; the quota holds; it is asked every 30 s."""
+    policy, asked = example(3, "autoscaling"), (make_cluster(1), make_memory({}, 1))
+    scale = compiled(policy.autoscaling["scale"])
+    assert policy.interval_s == 30.0
+    for held, largest, answer in ((0, 9, 3), (1, 9, 4), (1, 3, 3)):
+        window = make_window(held=held, waiting=19, running=40, min_replicas=2, max_replicas=largest)
+        assert policy.autoscaling["scale"](window, *asked) == scale(window, *asked) == answer
+    assert scale(make_window(min_replicas=2), *asked) == 2
 
 
 def test_neutral_fields_are_neutral() -> None:
@@ -106,7 +149,7 @@ def route(request, replicas, cluster, memory):
     return 0 if neutral and replicas.metrics_age_s[0] == 0.0 else 99
 """
     policy = policy_from_source("import numpy as np\n" + checks, name="checks", path="checks.py", track="routing")
-    cluster = ClusterSpec(
+    cluster = uniform_cluster(
         num_replicas=1,
         engine=engine("sarathi", token_budget=64, max_running=8, num_blocks=100),
         latency=latency_table("a10-llama3-8b", token_budget=64),

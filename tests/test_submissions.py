@@ -32,7 +32,7 @@ def test_template_is_clean(template: Policy) -> None:
 
 def test_template_holds_when_memory_is_short(template: Policy) -> None:
     """120 + 200 tokens need 20 blocks: with 20 free it dispatches, with 19 it holds, waiting prompts counted."""
-    route = template.hooks["route"]
+    route = template.routing["route"]
     busy: dict[str, Any] = {"capacity_blocks": [100], "running": [3]}
     assert route(*moment(template, 120, allocated_blocks=[70], waiting_blocks=[10], **busy)) == 0
     assert route(*moment(template, 120, allocated_blocks=[70], waiting_blocks=[11], **busy)) == HOLD
@@ -42,13 +42,13 @@ def test_template_holds_when_memory_is_short(template: Policy) -> None:
 def test_template_takes_the_shortest_queue_that_fits(template: Policy) -> None:
     """The emptiest replica is full, so the next shorter queue is taken."""
     now = moment(template, waiting=[0, 1, 0], running=[2, 2, 4], allocated_blocks=[2240, 0, 0])
-    assert template.hooks["route"](*now) == compiled(template.hooks["route"])(*now) == 1
+    assert template.routing["route"](*now) == compiled(template.routing["route"])(*now) == 1
 
 
 def test_template_takes_short_prompts_first(template: Policy) -> None:
     """Its rank is the prompt length."""
     now = moment(template, waiting=[0])
-    assert template.hooks["rank"](make_request(77), now.cluster, now.memory) == 77.0
+    assert template.routing["rank"](make_request(77), now.cluster, now.memory) == 77.0
 
 
 def test_template_is_the_same_in_both_tiers(template: Policy) -> None:

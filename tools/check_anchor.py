@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from glia_bench.case import Case
 from glia_bench.loading import load_policy
 from glia_bench.sim.engine import simulate
 from glia_bench.tasks.catalog import get_task
-from glia_bench.types import Case
 from glia_bench.workloads.lengths_file import Lengths, read_lengths
 
 FITTED = ("round_robin", "lor_vidur", "llq", "expert", "hra")
@@ -38,8 +38,9 @@ def mean_e2e_s(case: Case, policy: str) -> tuple[float, float]:
 
 def with_blocks(case: Case, num_blocks: int) -> Case:
     """Return the case on replicas with another KV memory."""
-    engine = dataclasses.replace(case.cluster.engine, num_blocks=num_blocks)
-    return dataclasses.replace(case, cluster=dataclasses.replace(case.cluster, engine=engine))
+    (pool,) = case.cluster.pools
+    pool = dataclasses.replace(pool, engine=dataclasses.replace(pool.engine, num_blocks=num_blocks))
+    return dataclasses.replace(case, cluster=dataclasses.replace(case.cluster, pools=(pool,)))
 
 
 def measure(lengths: Lengths, seeds: range) -> tuple[dict[str, float], dict[str, float], bool]:
@@ -63,7 +64,8 @@ def check(lengths: Lengths, seeds: range) -> bool:
     published = task.published or {}
     means, restarted, ordered = measure(lengths, seeds)
     holds = ordered
-    print(f"{task.cluster.latency.name}; seeds {seeds.start}..{seeds.stop - 1}; authors' file: {lengths.is_authors}\n")
+    (pool,) = task.cluster.pools
+    print(f"{pool.latency.name}; seeds {seeds.start}..{seeds.stop - 1}; authors' file: {lengths.is_authors}\n")
     print("fitted (one time scale): mean E2E within 8 %")
     for name in FITTED:
         error = means[name] / published[name] - 1

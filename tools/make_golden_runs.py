@@ -1,4 +1,4 @@
-"""Write tests/golden/runs.json: what every shipped router does on two seeds of the paper task and one of the sweep.
+"""Write tests/golden/runs.json: what every shipped policy does on a few cases of its track.
 
     python tools/make_golden_runs.py
 
@@ -9,18 +9,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from glia_bench.case import Case
 from glia_bench.loading import load_policy, shipped_policies
+from glia_bench.policy import Track
 from glia_bench.sim.engine import simulate
 from glia_bench.tasks.catalog import get_task
-from glia_bench.types import Case
 
-CASES = (("routing/paper-v0", 1.0, 0), ("routing/paper-v0", 1.0, 1), ("routing/paper-sweep-v0", 0.9, 0))
+CASES = (
+    ("routing/paper-v0", 1.0, 0),
+    ("routing/paper-v0", 1.0, 1),
+    ("routing/paper-sweep-v0", 0.9, 0),
+    ("routing/sessions-v0", 0.5, 0),
+    ("scheduling/chat-v0", 1.1, 0),
+    ("autoscaling/burst-v0", 1.0, 0),
+    ("cluster/sessions-v0", 0.5, 0),
+)
 PATH = Path(__file__).parents[1] / "tests" / "golden" / "runs.json"
 
 
-def outcome(case: Case, router: str) -> dict[str, Any]:
-    """Return what a shipped router does on a case, as golden runs keep it."""
-    result = simulate(case, load_policy(router))
+def outcome(case: Case, policy: str, track: Track = "routing") -> dict[str, Any]:
+    """Return what a shipped policy does on a case, as golden runs keep it."""
+    result = simulate(case, load_policy(policy, track))
     return {
         "status": result.status,
         "workload_sha256": case.trace.sha256,
@@ -32,13 +41,14 @@ def outcome(case: Case, router: str) -> dict[str, Any]:
 
 
 def golden_runs() -> list[dict[str, Any]]:
-    """Return one row per case and router."""
+    """Return one row per case and policy of its track."""
     rows = []
     for task_id, load, seed in CASES:
-        case = get_task(task_id).case(load, seed)
-        for name in sorted(policy.name for policy in shipped_policies("routing")):
+        task = get_task(task_id)
+        case = task.case(load, seed)
+        for name in sorted(policy.name for policy in shipped_policies(task.track)):
             key = {"task": task_id, "load": load, "seed": seed, "policy": name}
-            rows.append(key | outcome(case, name))
+            rows.append(key | outcome(case, name, task.track))
     return rows
 
 

@@ -1,19 +1,17 @@
 """What there is to run, as plain data: tasks, suites, policies, and one task in full; `list` and `info` print it."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from glia_bench.cluster import PS_PER_S, ClusterSpec, Ints, PoolSpec, SloClass
 from glia_bench.loading import facts_of, shipped_policies
-from glia_bench.scoring.metrics import METRICS
+from glia_bench.scoring.metrics import OBJECTIVES, metric_names
 from glia_bench.scoring.summary import PLAIN_REFERENCE
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, SUITES, TASKS, get_task
 from glia_bench.tasks.task import Task
-from glia_bench.types import PS_PER_S, Ints
-
-OBJECTIVES = {"mean_e2e_s": METRICS["e2e_mean_s"]}
-"""Objective of a task, in words."""
 
 
 def everything() -> dict[str, Any]:
@@ -58,7 +56,6 @@ def task_facts(task_id: str) -> dict[str, Any]:
         UnknownTaskError: If no task has this id.
     """
     task = get_task(task_id)
-    cluster, engine = task.cluster, task.cluster.engine
     return {
         "id": task.id,
         "track": task.track,
@@ -66,18 +63,11 @@ def task_facts(task_id: str) -> dict[str, Any]:
         "why_hard": task.why_hard,
         "source": task.source,
         "suites": list(task.suites),
-        "objective": {"name": task.objective, "meaning": OBJECTIVES[task.objective]},
-        "cluster": {
-            "num_replicas": cluster.num_replicas,
-            "latency": cluster.latency.name,
-            "engine_mode": engine.mode,
-            "token_budget": engine.token_budget,
-            "max_running": engine.max_running,
-            "num_blocks": engine.num_blocks,
-            "block_size_tokens": engine.block_size_tokens,
-            "watermark_blocks": engine.watermark_blocks,
-            "triggers": list(cluster.triggers),
-        },
+        "objective": {"name": task.objective, "meaning": OBJECTIVES[task.objective].formula},
+        "metrics": metric_names(task),
+        "cluster": _cluster(task.cluster),
+        "predictor": asdict(task.predictor),
+        "gpu_seconds_per_request": task.gpu_seconds_per_request,
         "workload": _workload(task),
         "reference_rate_rps": task.reference_rate_rps,
         "rate_basis": task.rate_basis,
@@ -85,7 +75,7 @@ def task_facts(task_id: str) -> dict[str, Any]:
         "default_loads": list(task.default_loads),
         "dev_seeds": list(task.dev_seeds),
         "drain_s": task.drain_s,
-        "slo": None if task.slo is None else {"ttft_s": _limit(task.slo.ttft_s), "tpot_s": _limit(task.slo.tpot_s)},
+        "slo_classes": [_slo(slo) for slo in task.cluster.slo_classes],
         "naive": task.naive,
         "expert": task.expert,
         "reference": PLAIN_REFERENCE.get(task.track),
@@ -93,6 +83,54 @@ def task_facts(task_id: str) -> dict[str, Any]:
         "needs_lengths": task.needs_lengths,
         "lengths_hint": task.lengths_hint,
         "command": f"glia-bench run --task {task.id}" + (" --lengths FILE" if task.needs_lengths else ""),
+    }
+
+
+def _cluster(cluster: ClusterSpec) -> dict[str, Any]:
+    return {
+        "num_replicas": cluster.num_replicas,
+        "is_elastic": cluster.is_elastic,
+        "pools": [_pool(pool) for pool in cluster.pools],
+        "triggers": list(cluster.triggers),
+        "metrics_interval_s": cluster.metrics_interval_s,
+        "num_routers": cluster.num_routers,
+        "prefix_views": list(cluster.prefix_views) if cluster.has_prefix_cache else [],
+        "prefix_delay_s": cluster.prefix_delay_s,
+        "window_lag_s": cluster.window_lag_s,
+        "num_tenants": cluster.num_tenants,
+        "engine_modes": list(cluster.engine_modes),
+    }
+
+
+def _pool(pool: PoolSpec) -> dict[str, Any]:
+    engine = pool.engine
+    return {
+        "name": pool.name,
+        "num_replicas": pool.num_replicas,
+        "min_replicas": pool.smallest,
+        "max_replicas": pool.largest,
+        "gpus_per_replica": pool.gpus_per_replica,
+        "cold_start": asdict(pool.cold_start),
+        "drain_timeout_s": pool.drain_timeout_s,
+        "latency": pool.latency.name,
+        "engine_mode": engine.mode,
+        "chunked_prefill": engine.chunked_prefill,
+        "prefix_caching": engine.prefix_caching,
+        "token_budget": engine.token_budget,
+        "max_running": engine.max_running,
+        "num_blocks": engine.num_blocks,
+        "block_size_tokens": engine.block_size_tokens,
+        "watermark_blocks": engine.watermark_blocks,
+    }
+
+
+def _slo(slo: SloClass) -> dict[str, Any]:
+    return {
+        "name": slo.name,
+        "ttft_s": _limit(slo.ttft_s),
+        "ttft_per_prompt_token_s": slo.ttft_per_prompt_token_s,
+        "tpot_s": _limit(slo.tpot_s),
+        "patience_s": _limit(slo.patience_s),
     }
 
 
@@ -106,10 +144,11 @@ def _workload(task: Task) -> dict[str, Any] | None:
         "load": load,
         "seed": task.dev_seeds[0],
         "num_requests": len(trace),
-        "last_arrival_s": int(trace.arrival_ps[-1]) / PS_PER_S,
+        "num_sessions": trace.num_clock if trace.num_clock < len(trace) else 0,
+        "last_arrival_s": int(trace.arrival_ps[trace.num_clock - 1]) / PS_PER_S,
         "prompt_tokens": _spread(trace.prompt_tokens),
         "output_tokens": _spread(trace.output_tokens),
-        "gap_cv": _coefficient_of_variation(np.diff(trace.arrival_ps)),
+        "gap_cv": _coefficient_of_variation(np.diff(trace.arrival_ps[: trace.num_clock])),
     }
 
 

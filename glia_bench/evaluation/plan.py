@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from glia_bench.errors import GliaBenchError
+from glia_bench.errors import GliaBenchError, InvalidPolicyError
 from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
 from glia_bench.scoring.record import RESULT_FILE
+from glia_bench.static_check import fitting_tracks
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
 from glia_bench.tasks.task import Task
 from glia_bench.workloads.lengths_file import read_lengths
@@ -52,18 +53,21 @@ def make_plan(
     lengths: Path | None = None,
     folder: Path | None = None,
     keeps_all_requests: bool = False,
+    keeps_timelines: bool = False,
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
 
     Args:
         suite: Name of a suite; left out, and without tasks, the quick one.
         task_ids: Tasks, instead of a suite.
-        policies: Shipped names and paths of files; left out, all shipped policies of each task's track.
+        policies: Shipped names and paths of files; left out, all shipped policies of each task's track. Where tasks are
+            of several tracks, each runs on those that it is made for.
         loads: Fractions of each task's reference rate; left out, the task's default loads (the full suite: all).
         num_seeds: Seeds 0, 1, ... of each task; left out, as many as the suite says.
         lengths: Lengths file, for tasks that need one.
         folder: Where tables will be written.
         keeps_all_requests: Write the per-request table of every seed rather than the first only.
+        keeps_timelines: Write what every replica computed, of every trial.
 
     Raises:
         GliaBenchError: If something that was asked for does not exist or does not fit together.
@@ -80,7 +84,14 @@ def make_plan(
     if num_seeds is None:
         num_seeds = SUITE_NUM_SEEDS[suite] if suite is not None else DEFAULT_NUM_SEEDS
     known_lengths = read_lengths(lengths) if lengths else None
-    designs = {track: make_designs(policies, track) for track in dict.fromkeys(task.track for task in tasks)}
+    designs = _designs_by_track(policies, list(dict.fromkeys(task.track for task in tasks)))
+    for track, of_track in designs.items():
+        if not of_track:
+            left_out = [task for task in tasks if task.track == track]
+            tasks = [task for task in tasks if task.track != track]
+            skipped += tuple(
+                f"{task.id} is left out: none of the policies is for the {track} track" for task in left_out
+            )
     trials = []
     for task in tasks:
         task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
@@ -96,6 +107,7 @@ def make_plan(
                 folder=str(folder) if folder else None,
                 keeps_requests=keeps_all_requests or seed == 0,
                 keeps_samples=seed == 0,
+                keeps_timeline=keeps_timelines,
             )
             for seed in range(num_seeds)
             for load in task_loads
@@ -116,6 +128,34 @@ def make_plan(
         skipped=skipped,
         lengths_sha256=known_lengths.sha256 if known_lengths and is_used else None,
     )
+
+
+def _designs_by_track(references: Sequence[str], tracks: Sequence[Track]) -> dict[Track, list[Design]]:
+    """Return the designs that run on each track; with one track, all of them.
+
+    Raises:
+        GliaBenchError: If a policy is for none of the tracks, or as `make_designs`.
+    """
+    if len(tracks) == 1 or not references:
+        return {track: make_designs(references, track) for track in tracks}
+    chosen: dict[Track, list[str]] = {track: [] for track in tracks}
+    for reference in references:
+        own = [track for track in tracks if _is_for(reference, track)]
+        if not own:
+            raise InvalidPolicyError(
+                f"policy {reference!r} must be for a track of the tasks (they are of {', '.join(tracks)})"
+            )
+        for track in own:
+            chosen[track].append(reference)
+    return {track: make_designs(of_track, track) if of_track else [] for track, of_track in chosen.items()}
+
+
+def _is_for(reference: str, track: Track) -> bool:
+    """Return whether a shipped policy, or a file by the names in it, is for a track."""
+    if _is_path(reference):
+        return track in fitting_tracks(read_source(Path(reference)), path=reference)
+    shipped = {policy.name: policy.track for policy in shipped_policies()}
+    return shipped[reference] == track if reference in shipped else load_policy(reference, track).track == track
 
 
 def make_designs(references: Sequence[str], track: Track) -> list[Design]:

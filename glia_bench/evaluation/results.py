@@ -1,7 +1,8 @@
 """A plan to a result folder: run it, keep what a report and a reader need, write the record last.
 
-A folder holds `result.json`, `records/` (tables of requests and samples, Parquet), `policies/` (the text of every
-design that came from a file) and `logs/` (what designs printed, and our own tracebacks; only if there are any).
+A folder holds `result.json`, `records/` (tables of requests and samples, Parquet), `timelines/` (what every replica
+computed; only if asked for), `policies/` (the text of every design that came from a file) and `logs/` (what designs
+printed, and our own tracebacks; only if there are any).
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from glia_bench.errors import EvaluationFailure, GliaBenchError
 from glia_bench.evaluation.environment import describe_environment, utc_now
 from glia_bench.evaluation.plan import Plan
 from glia_bench.evaluation.runner import Limits, Refusal, Watcher, run_trials
-from glia_bench.evaluation.trial import warm_up
+from glia_bench.evaluation.trial import needs_full_engine, warm_up
 from glia_bench.scoring.record import RESULT_FILE, ResultRecord, TrialRecord, build_record, read_record, write_record
 from glia_bench.scoring.summary import summarise
 
@@ -67,7 +68,7 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
     is_interrupted, failure = False, ""
     outcomes = run_trials(plan.trials, limits, log_folder=folder / "logs", watcher=watcher)
     try:
-        warm_up("compiled")
+        warm_up("compiled", full=any(needs_full_engine(trial) for trial in plan.trials))
         for outcome in outcomes:
             if isinstance(outcome, Refusal):
                 refusals.append(outcome)
@@ -95,8 +96,9 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         "refused": [{"policy": refusal.policy, "message": refusal.message} for refusal in refusals],
     }
     published: dict[str, Any] = {task.id: task.published for task in plan.tasks if task.published}
+    objectives = {task.id: task.objective for task in plan.tasks}
     record = build_record(
-        suite=plan.suite, trials=records, summary=summarise(records, published), environment=environment
+        suite=plan.suite, trials=records, summary=summarise(records, published, objectives), environment=environment
     )
     write_record(folder, record)
     for stale in earlier - _files_of(folder, record):
@@ -131,6 +133,7 @@ def _files_of(folder: Path, record: ResultRecord) -> set[str]:
     """
     trials, refused = record["trials"], record["environment"]["refused"]
     named = {trial[table] for trial in trials for table in ("records", "samples") if trial[table]}
+    named |= {name for trial in trials for name in trial.get("timelines") or ()}
     named |= {f"policies/{design['policy']}.py" for design in (*trials, *refused)}
     inside = {name for name in named if (folder / name).resolve().is_relative_to(folder.resolve())}
     return {name for name in inside if (folder / name).is_file()}

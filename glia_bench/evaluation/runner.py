@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from glia_bench.errors import EvaluationFailure, InvalidPolicyError
-from glia_bench.evaluation.trial import Design, Trial, run_trial, trial_record, warm_up
+from glia_bench.evaluation.trial import Design, Trial, needs_full_engine, run_trial, trial_record, warm_up
 from glia_bench.evaluation.worker import MEMORY_LIMIT_BYTES, Message, Worker
 from glia_bench.scoring.record import TrialRecord
 from glia_bench.types import Status
@@ -108,7 +108,8 @@ class _Crew:
 
     def run(self) -> Iterator[Outcome]:
         if self.pending:
-            warm_up("compiled", "python")  # compiles here once what every worker would compile at the same time
+            # compiles here once what every worker would compile at the same time
+            warm_up("compiled", "python", full=any(needs_full_engine(trial) for trial in self.pending))
         try:
             while self.pending or any(worker.trial for worker in self.workers):
                 self._employ()

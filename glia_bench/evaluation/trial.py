@@ -14,11 +14,13 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from glia_bench.case import Case
+from glia_bench.cluster import PS_PER_S
 from glia_bench.errors import InvalidPolicyError
-from glia_bench.policy import Policy, Track
-from glia_bench.scoring.metrics import METRICS, cost, request_frame, trial_metrics
+from glia_bench.policy import TRACKS, Policy, Track
+from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
-from glia_bench.types import PS_PER_S, Case, RunResult, Samples, Status
+from glia_bench.types import RunResult, Samples, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +73,7 @@ class Trial:
         folder: Where tables go; None writes none.
         keeps_requests: Whether the per-request table is written.
         keeps_samples: Whether the cluster's state is sampled and written.
+        keeps_timeline: Whether every iteration is logged and drawn.
     """
 
     design: Design
@@ -81,6 +84,7 @@ class Trial:
     folder: str | None = None
     keeps_requests: bool = False
     keeps_samples: bool = False
+    keeps_timeline: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
@@ -101,6 +105,12 @@ class Trial:
         """Samples (`sample_frame`), relative to the result's folder."""
         return self.requests_path.removesuffix(".parquet") + ".samples.parquet"
 
+    @property
+    def timeline_stem(self) -> str:
+        """Timelines, relative to the result's folder, without the ends of their names."""
+        task = self.task.replace("/", "-")
+        return f"timelines/{task}-{self.design.name}-{self.load:g}-{self.seed}"
+
 
 def trial_record(
     trial: Trial, *, status: Status, message: str = "", result: RunResult | None = None, **known: Any
@@ -114,7 +124,8 @@ def trial_record(
         result: The run, if it came back; its hashes are recorded whatever the status.
         **known: Other fields of the record.
     """
-    unknown = known.keys() - {"cost", "metrics", "workload_sha256", "sim_s", "notes", "records", "samples"}
+    fields = {"cost", "metrics", "groups", "workload_sha256", "sim_s", "notes", "records", "samples", "timelines"}
+    unknown = known.keys() - fields
     assert not unknown, unknown
     return {
         "task": trial.task,
@@ -128,6 +139,7 @@ def trial_record(
         "tier": result.tier if result else None,
         "cost": None,
         "metrics": dict.fromkeys(METRICS),
+        "groups": {},
         "num_decisions": result.num_decisions if result else None,
         "decision_hash": f"{result.decision_hash:016x}" if result else None,
         "records_sha256": result.records.sha256 if result else None,
@@ -137,6 +149,7 @@ def trial_record(
         "notes": [],
         "records": None,
         "samples": None,
+        "timelines": [],
         **known,
     }
 
@@ -159,14 +172,17 @@ def run_trial(trial: Trial) -> TrialRecord:
         case = _case(trial.task, trial.load, trial.seed, trial.lengths)
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
-        result = simulate(case, policy, sample_interval_s=interval_s)
+        result = simulate(case, policy, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline)
         known: dict[str, Any] = {
             "sim_s": time.perf_counter() - start,
             "workload_sha256": case.trace.sha256,
             "notes": list(dict.fromkeys((*policy.notes, *result.notes))),
         }
         if result.status != "ok":
-            return trial_record(trial, status=_status(result), message=result.message, result=result, **known)
+            written = _write_timelines(trial, case, result)  # what went wrong may be seen there
+            return trial_record(
+                trial, status=_status(result), message=result.message, result=result, **known, **written
+            )
         return trial_record(
             trial,
             status="ok",
@@ -174,8 +190,10 @@ def run_trial(trial: Trial) -> TrialRecord:
             result=result,
             cost=cost(case, result, task),
             metrics=trial_metrics(case, result, task),
+            groups=group_metrics(case, result),
             **known,
             **_write_tables(trial, case, result),
+            **_write_timelines(trial, case, result),
         )
     except InvalidPolicyError:
         raise
@@ -185,29 +203,58 @@ def run_trial(trial: Trial) -> TrialRecord:
         return trial_record(trial, status="infra_error", message=traceback.format_exc())
 
 
-def warm_up(*tiers: Literal["compiled", "python"]) -> None:
-    """Load what trials of these tiers need, compiling it if this build never ran, so that no trial pays for it."""
-    from glia_bench.sim.engine import simulate
-    from glia_bench.tasks.catalog import get_task
+def needs_full_engine(trial: Trial) -> bool:
+    """Return whether the full engine will run a trial, or may: a design's text is not executed to find out."""
+    from glia_bench.sim.engine import is_plain
 
-    case = get_task(WARM_UP_TASK).case(WARM_UP_LOAD, 0)
-    policy = _shipped("round_robin", "routing")
+    design = trial.design
+    case = _small_case(trial.task)
+    if trial.keeps_timeline:
+        return True
+    if design.source is None:
+        return not is_plain(case, _shipped(design.name, design.track))
+    return not is_plain(case, _shipped("round_robin", "routing")) or any(
+        word in design.source for word in ("inflight", "tenant", "session", "getattr", "_fields")
+    )
+
+
+def warm_up(*tiers: Literal["compiled", "python"], full: bool = False) -> None:
+    """Load what trials of these tiers need, compiling it if this build never ran, so that no trial pays for it.
+
+    Args:
+        tiers: How hooks will run.
+        full: Whether the full engine will be needed, beside the plain one.
+    """
+    from glia_bench.sim.engine import simulate
+
+    case, policy = _small_case(WARM_UP_TASK), _shipped("round_robin", "routing")
     for tier in tiers:
         simulate(case, policy, tier=tier)
+        if full:
+            simulate(case, policy, tier=tier, engine="full")
 
 
 def precompile() -> list[str]:
     """Compile the simulator and every shipped policy into the cache; return the policies' names."""
     from glia_bench.loading import shipped_policies
     from glia_bench.sim.engine import simulate
+    from glia_bench.tasks.catalog import TASKS
+
+    warm_up("compiled", "python", full=True)
+    for track in TRACKS:
+        task = next(task for task in TASKS.values() if task.track == track)
+        for policy in shipped_policies(track):
+            simulate(_small_case(task.id), policy)
+    return [policy.name for policy in shipped_policies()]
+
+
+@cache
+def _small_case(task_id: str) -> Case:
+    """Return a case of some 75 requests of a task, or where it has none so small, of another task on a like cluster."""
     from glia_bench.tasks.catalog import get_task
 
-    warm_up("compiled", "python")
-    case = get_task(WARM_UP_TASK).case(WARM_UP_LOAD, 0)
-    policies = shipped_policies("routing")
-    for policy in policies:
-        simulate(case, policy)
-    return [policy.name for policy in policies]
+    task = get_task(task_id)
+    return (task if task.any_load else get_task(WARM_UP_TASK)).case(WARM_UP_LOAD, 0)
 
 
 def _status(result: RunResult) -> Status:
@@ -249,7 +296,8 @@ def _lengths(path: str | None) -> "Lengths | None":
 
 def sample_interval_s(case: Case) -> float:
     """Return an interval of 1, 2 or 5 times a power of ten that gives about `NUM_SAMPLES` up to the last arrival."""
-    exact = max(int(case.trace.arrival_ps[-1]) / PS_PER_S / NUM_SAMPLES, 0.01)
+    last_ps = int(case.trace.arrival_ps[case.trace.num_clock - 1])
+    exact = max(last_ps / PS_PER_S / NUM_SAMPLES, 0.01)
     power = 10.0 ** math.floor(math.log10(exact))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= exact * 0.999)
 
@@ -284,6 +332,19 @@ def _write_tables(trial: Trial, case: Case, result: RunResult) -> dict[str, str]
         _write_table(Path(trial.folder) / trial.samples_path, sample_frame(result.samples))
         written["samples"] = trial.samples_path
     return written
+
+
+def _write_timelines(trial: Trial, case: Case, result: RunResult) -> dict[str, list[str]]:
+    """Write what every replica computed, as a page and for a trace viewer; return the field that names the files."""
+    if trial.folder is None or not trial.keeps_timeline or result.iterations is None:
+        return {}
+    from glia_bench.timeline import write_timelines
+
+    folder = Path(trial.folder)
+    (folder / trial.timeline_stem).parent.mkdir(parents=True, exist_ok=True)
+    title = f"{trial.task}, {trial.design.name}, load {trial.load:g}, seed {trial.seed}"
+    paths = write_timelines(case, result, folder / trial.timeline_stem, title)
+    return {"timelines": [path.relative_to(folder).as_posix() for path in paths]}
 
 
 def _write_table(path: Path, frame: "pd.DataFrame") -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from glia_bench.errors import EvaluationFailure, InvalidPolicyError
-from glia_bench.evaluation.trial import Trial, run_trial, trial_record, warm_up
+from glia_bench.evaluation.trial import Trial, needs_full_engine, run_trial, trial_record, warm_up
 
 START_LIMIT_S = 300.0
 """Longest that a process may take to load the simulator: compiling it, cold and on a slow machine, included."""
@@ -65,6 +65,7 @@ class Worker:
                 [
                     *(sys.executable, "-P", "-m", "glia_bench.evaluation.worker"),
                     *(str(child_end.fileno()), str(memory_limit_bytes), str(log)),
+                    "full" if needs_full_engine(trial) else "plain",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -210,7 +211,8 @@ def main(arguments: list[str]) -> None:
     """Serve trials over an inherited socket until the parent closes it.
 
     Args:
-        arguments: File descriptor of the socket, memory limit in bytes, path of the log.
+        arguments: File descriptor of the socket, memory limit in bytes, path of the log, and "full" if the full engine
+            is to be loaded too.
     """
     descriptor, memory_limit_bytes, log = int(arguments[0]), int(arguments[1]), Path(arguments[2])
     os.set_inheritable(descriptor, False)
@@ -218,7 +220,7 @@ def main(arguments: list[str]) -> None:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable(file=sys.__stderr__ or sys.stderr)
-    warm_up("compiled", "python")
+    warm_up("compiled", "python", full=arguments[3] == "full")
 
     sys.stdout = sys.stderr = _CappedLog(log, LOG_LIMIT_BYTES)
     _limit(memory_limit_bytes)

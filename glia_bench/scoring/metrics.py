@@ -1,32 +1,88 @@
-"""Per-request records to metrics: every definition, once.
+"""Per-request records to metrics and costs: every definition, once.
 
-A request's times are differences of the int64 picoseconds of `Records`; sums of times are exact integers and are
-divided once, sums of ratios use `math.fsum`, so a metric has the same bits on every machine and in any order.
+A request's times are differences of int64 picoseconds since its arrival, which in a closed loop is the run's own, not
+the trace's. Sums of times are exact integers and are divided once, sums of ratios use `math.fsum`, so a metric has the
+same bits on every machine and in any order.
 
 Who did not finish is charged, never dropped: where an event of a request did not happen (first token, completion ...)
-it is taken to happen at the horizon, `Case.horizon_ps`, however early the run drained. So an unfinished or rejected
-request has the latency horizon - arrival and stands in every mean and percentile: rejecting never pays.
+it is taken to happen at the horizon, `Case.horizon_ps`, however early the run drained. So an unfinished, rejected or
+expired request has the latency horizon - arrival and stands in every mean and percentile: rejecting never pays.
 
 Percentiles are order statistics without interpolation: p of n values is the ceil(p * n)-th smallest (NumPy calls the
-rule "inverted_cdf"). Inter-token latencies, fairness and cost per class are not modelled here.
+rule "inverted_cdf"). Inter-token latencies and fairness indices are not modelled here.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glia_bench.types import FINISHED, NEVER_PS, PS_PER_S, REJECTED, UNFINISHED, Case, Ints, RunResult
+from glia_bench.case import Case
+from glia_bench.cluster import PS_PER_S, ClusterSpec, Ints
+from glia_bench.scoring.unloaded import unloaded_ps
+from glia_bench.types import EXPIRED, FINISHED, NEVER_PS, REJECTED, UNFINISHED, RunResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from glia_bench.tasks.task import Task
 
-OUTCOMES: dict[int, str] = {FINISHED: "finished", UNFINISHED: "unfinished", REJECTED: "rejected"}
+Mask = npt.NDArray[np.bool_]
+
+OUTCOMES: dict[int, str] = {
+    FINISHED: "finished",
+    UNFINISHED: "unfinished",
+    REJECTED: "rejected",
+    EXPIRED: "expired",
+}
 """Words for `Records.outcome`, as they stand in request tables."""
+
+SLO_MISS_PRICE = 10
+"""What a missed SLO costs in the objectives that have a price for it: p in their formulas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A cost; lower is better, additive over requests.
+
+    Attributes:
+        title: What pages call it.
+        head: The same, short enough for the head of a column.
+        unit: Its unit, or empty.
+        formula: Its definition in words.
+    """
+
+    title: str
+    head: str
+    unit: str
+    formula: str
+
+
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        "mean_e2e_s": Objective(
+            title="mean E2E latency", head="mean E2E", unit="s", formula="mean end-to-end latency: completion - arrival"
+        ),
+        "slowdown_slo": Objective(
+            title="slowdown and SLO misses",
+            head="slow+miss",
+            unit="",
+            formula=f"mean slowdown + {SLO_MISS_PRICE} * share of requests that miss their SLO",
+        ),
+        "gpu_seconds_slo": Objective(
+            title="GPU time and SLO misses per request",
+            head="GPU+miss",
+            unit="GPU-s",
+            formula=f"(GPU-seconds + {SLO_MISS_PRICE} * w * SLO misses) / requests, with w the GPU-seconds per request "
+            "at capacity",
+        ),
+    }
+)
+"""Name of a task's objective to what it is; `cost` computes it."""
 
 METRICS: dict[str, str] = {
     "e2e_mean_s": "mean end-to-end latency: completion - arrival",
@@ -46,15 +102,20 @@ METRICS: dict[str, str] = {
     "slowdown_mean": "mean of end-to-end latency over that of the same request alone on an empty replica",
     "throughput_rps": "finished requests per second of the run",
     "goodput_rps": "finished requests that met all their SLOs, per second; all finished ones where there is no SLO",
-    "slo_attainment": "share of all requests that finished within all their SLOs; 1 where the task has no SLO",
+    "slo_attainment": "share of all requests that finished within their class's SLOs; 1 where the task has no SLO",
     "preemptions": "preemptions by recompute, summed over requests",
     "restarted_fraction": "share of requests preempted at least once",
     "rejected_fraction": "share of requests rejected by the router",
     "unfinished_fraction": "share of requests unfinished when the run ended",
-    "gpu_hours": "hours of GPU time: replicas * duration of the run",
+    "expired_fraction": "share of requests that their clients gave up before any engine admitted them",
+    "cached_token_fraction": "share of prompt tokens that the first admission found in the prefix cache",
+    "gpu_hours": "hours of GPU time: from request to gone, replica by replica, times the GPUs of each",
+    "replicas_started": "replicas that an autoscaler requested during the run",
+    "cost_p3": "the objective with 3 rather than 10 as the price of a missed SLO",
+    "cost_p30": "the objective with 30 as that price",
     "num_requests": "requests in the trace, the denominator of every share and mean",
 }
-"""Name to one-line definition of every metric of a trial, in the order of reports."""
+"""Name to one-line definition of every metric of a trial, in the order of reports; not every task has every one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +139,22 @@ class RequestTimes:
     unloaded: Ints
 
 
+def metric_names(task: "Task") -> list[str]:
+    """Return the metrics of a task's trials: those of `METRICS` that mean something for it, in their order."""
+    cluster, has_price = task.cluster, task.objective == "gpu_seconds_slo"
+    applies = {
+        "expired_fraction": any(slo.patience_s < math.inf for slo in cluster.slo_classes),
+        "cached_token_fraction": cluster.has_prefix_cache,
+        "replicas_started": cluster.is_elastic,
+        "cost_p3": has_price,
+        "cost_p30": has_price,
+    }
+    return [name for name in METRICS if applies.get(name, True)]
+
+
 def request_times(case: Case, result: RunResult) -> RequestTimes:
     """Return the charged times of every request of a run."""
-    arrival = case.trace.arrival_ps
+    arrival = result.arrival_ps
     records = result.records
 
     def charged(event_ps: Ints) -> Ints:
@@ -98,58 +172,77 @@ def request_times(case: Case, result: RunResult) -> RequestTimes:
     )
 
 
-def unloaded_ps(case: Case) -> Ints:
-    """Return each request's end-to-end latency alone on an empty replica, in picoseconds.
+def gpu_time_ps(case: Case, result: RunResult) -> int:
+    """Return the GPU time of a run in exact picoseconds; `RunResult.gpu_seconds` is the same, rounded once.
 
-    With prompt P, output O and token budget B: prefill in chunks of B, each `token_ps[n] + pair_ps * (2 * n * done +
-    n^2)` for n tokens after `done`; the last chunk yields the first token. Then O - 1 decodes of one token each, over
-    contexts P + 1 ... P + O - 1: `(O - 1) * token_ps[1] + context_ps * ((O - 1) * P + (O - 1) * O / 2)`.
+    Each life of a replica counts from request to gone, times its GPUs; what is not gone counts to the end of the run,
+    in an elastic cluster to the horizon.
     """
-    latency = case.cluster.latency
-    budget = case.cluster.engine.token_budget
-    prompt, output = case.trace.prompt_tokens, case.trace.output_tokens
-    total = (output - 1) * int(latency.token_ps[1])
-    total += latency.context_ps * ((output - 1) * prompt + (output - 1) * output // 2)
-    for done in range(0, int(prompt.max()), budget):
-        chunk = np.clip(prompt - done, 0, budget)
-        iteration = latency.token_ps[chunk] + latency.pair_ps * (2 * chunk * done + chunk * chunk)
-        total += np.where(chunk > 0, iteration, 0)
-    return total
+    lives = result.lifetimes
+    gpus = [case.cluster.pools[pool].gpus_per_replica for pool in case.cluster.pool_of]
+    end_ps = case.horizon_ps if case.cluster.is_elastic else result.end_ps
+    spans = zip(lives.replica.tolist(), lives.requested_ps.tolist(), lives.gone_ps.tolist(), strict=True)
+    return sum(gpus[row] * ((end_ps if gone == NEVER_PS else gone) - requested) for row, requested, gone in spans)
+
+
+def slo_met(case: Case, result: RunResult, times: RequestTimes) -> Mask:
+    """Return which requests finished within both objectives of their class; one output token has no TPOT to miss."""
+    classes = case.cluster.slo_classes
+    of_request = case.trace.slo_class if case.trace.slo_class is not None else np.zeros(len(case.trace), dtype=np.int64)
+    limits = np.array([(slo.ttft_s, slo.ttft_per_prompt_token_s, slo.tpot_s) for slo in classes])
+    ttft_s, ttft_per_token_s, tpot_s = limits[of_request].T
+    gaps = case.trace.output_tokens - 1
+    is_soon = _seconds(times.ttft) <= ttft_s + ttft_per_token_s * case.trace.prompt_tokens
+    # an infinite limit times no gap is not a number, and no miss
+    is_smooth = (gaps == 0) | (_seconds(times.decode) <= tpot_s * np.maximum(gaps, 1))
+    met: Mask = (result.records.outcome == FINISHED) & is_soon & is_smooth
+    return met
 
 
 def cost(case: Case, result: RunResult, task: "Task") -> float:
-    """Return the task's objective for one run; lower is better.
+    """Return the task's objective for one run, as `OBJECTIVES` defines it; lower is better.
 
-    `mean_e2e_s`: mean end-to-end latency in seconds, equal to the metric `e2e_mean_s`.
+    `mean_e2e_s` equals the metric `e2e_mean_s`.
 
     Raises:
         ValueError: If the task names an objective that this version does not define.
     """
-    if task.objective != "mean_e2e_s":
-        raise ValueError(f"objective of {task.id!r} must be 'mean_e2e_s' in this version (got {task.objective!r})")
-    return _mean_s(request_times(case, result).e2e)
+    times = request_times(case, result)
+    if task.objective == "mean_e2e_s":
+        return _mean_s(times.e2e)
+    num_missed = len(case.trace) - int(np.count_nonzero(slo_met(case, result, times)))
+    if task.objective == "slowdown_slo":
+        return math.fsum([*_slowdowns(times), SLO_MISS_PRICE * num_missed]) / len(case.trace)
+    if task.objective == "gpu_seconds_slo":
+        return _gpu_cost(case, result, task, num_missed, SLO_MISS_PRICE)
+    raise ValueError(f"objective of {task.id!r} must be one of {', '.join(OBJECTIVES)} (got {task.objective!r})")
+
+
+def _gpu_cost(case: Case, result: RunResult, task: "Task", num_missed: int, price: int) -> float:
+    gpu_s = gpu_time_ps(case, result) / PS_PER_S
+    return (gpu_s + price * num_missed * task.gpu_seconds_per_request) / len(case.trace)
 
 
 def trial_metrics(case: Case, result: RunResult, task: "Task") -> dict[str, float]:
-    """Return every metric of `METRICS` for one run; counts are integers, all values finite.
+    """Return the metrics of one run that `metric_names` lists; counts are integers, all values finite.
 
     Without requests of more than one output token, TPOT is 0.
 
     Args:
         case: What was run.
         result: What came of it.
-        task: The task; it says whether there are latency objectives.
+        task: The task; it says which metrics there are.
     """
     times = request_times(case, result)
-    records = result.records
-    num = len(case.trace)
-    finished = records.outcome == FINISHED
-    num_finished = int(np.count_nonzero(finished))
-    num_good = int(np.count_nonzero(finished & _is_within_slo(times, case, task)))
+    records, trace = result.records, case.trace
+    num = len(trace)
+    num_finished = _count(records.outcome == FINISHED)
+    has_slo = _has_slo(case.cluster)
+    num_met = _count(slo_met(case, result, times))
     e2e, ttft = np.sort(times.e2e), np.sort(times.ttft)
-    several = case.trace.output_tokens > 1
-    tpot = np.sort(times.decode[several] / (case.trace.output_tokens[several] - 1) / PS_PER_S)
-    return {
+    several = trace.output_tokens > 1
+    tpot = np.sort(times.decode[several] / (trace.output_tokens[several] - 1) / PS_PER_S)
+    values: dict[str, float] = {
         "e2e_mean_s": _mean_s(times.e2e),
         "e2e_p50_s": _percentile_s(e2e, 500),
         "e2e_p90_s": _percentile_s(e2e, 900),
@@ -164,25 +257,61 @@ def trial_metrics(case: Case, result: RunResult, task: "Task") -> dict[str, floa
         "tpot_p99_s": float(tpot[_rank(len(tpot), 990)]) if len(tpot) else 0.0,
         "queueing_mean_s": _mean_s(times.queueing),
         "held_mean_s": _mean_s(times.held),
-        "slowdown_mean": math.fsum(times.e2e / times.unloaded) / num,
+        "slowdown_mean": math.fsum(_slowdowns(times)) / num,
         "throughput_rps": _per_second(num_finished, result.end_ps),
-        "goodput_rps": _per_second(num_good, result.end_ps),
-        "slo_attainment": num_good / num if task.slo else 1.0,
+        "goodput_rps": _per_second(num_met, result.end_ps),
+        "slo_attainment": num_met / num if has_slo else 1.0,
         "preemptions": int(records.restarts.sum()),
-        "restarted_fraction": int(np.count_nonzero(records.restarts)) / num,
-        "rejected_fraction": int(np.count_nonzero(records.outcome == REJECTED)) / num,
-        "unfinished_fraction": int(np.count_nonzero(records.outcome == UNFINISHED)) / num,
-        "gpu_hours": case.cluster.num_replicas * result.end_ps / (3600 * PS_PER_S),
+        "restarted_fraction": _count(records.restarts > 0) / num,
+        "rejected_fraction": _count(records.outcome == REJECTED) / num,
+        "unfinished_fraction": _count(records.outcome == UNFINISHED) / num,
+        "expired_fraction": _count(records.outcome == EXPIRED) / num,
+        "cached_token_fraction": int(result.cached_tokens.sum()) / int(trace.prompt_tokens.sum()),
+        "gpu_hours": gpu_time_ps(case, result) / (3600 * PS_PER_S),
+        "replicas_started": len(result.lifetimes.replica) - sum(pool.num_replicas for pool in case.cluster.pools),
+        "cost_p3": _gpu_cost(case, result, task, num - num_met, 3),
+        "cost_p30": _gpu_cost(case, result, task, num - num_met, 30),
         "num_requests": num,
     }
+    return {name: values[name] for name in metric_names(task)}
+
+
+def group_metrics(case: Case, result: RunResult) -> dict[str, dict[str, dict[str, float]]]:
+    """Return how each SLO class and each tenant fared, where there are several.
+
+    Returns:
+        "slo_class" to name and "tenant" to number, each to num_requests, slo_attainment, and the means of e2e_s, ttft_s
+        and slowdown; groups without requests are left out.
+    """
+    trace, times = case.trace, request_times(case, result)
+    met, slowdowns = slo_met(case, result, times), _slowdowns(times)
+    classes = [slo.name for slo in case.cluster.slo_classes]
+    tenants = [str(tenant) for tenant in range(case.cluster.num_tenants)]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for kind, names, column in (("slo_class", classes, trace.slo_class), ("tenant", tenants, trace.tenant)):
+        if len(names) > 1 and column is not None:
+            rows = {name: np.flatnonzero(column == number) for number, name in enumerate(names)}
+            found[kind] = {
+                name: {
+                    "num_requests": len(here),
+                    "slo_attainment": _count(met[here]) / len(here),
+                    "e2e_mean_s": _mean_s(times.e2e[here]),
+                    "ttft_mean_s": _mean_s(times.ttft[here]),
+                    "slowdown_mean": math.fsum(slowdowns[here]) / len(here),
+                }
+                for name, here in rows.items()
+                if len(here)
+            }
+    return found
 
 
 def request_frame(case: Case, result: RunResult) -> "pd.DataFrame":
-    """Return one row per request, in arrival order: what it asked for and what became of it.
+    """Return one row per row of the trace: what it asked for and what became of it.
 
-    Columns: arrival_s, prompt_tokens, output_tokens, outcome ("finished", "unfinished" or "rejected"), replica (-1
-    before dispatch), restarts, held_s, queueing_s, ttft_s, tpot_s (NaN for one output token), e2e_s, unloaded_s.
-    Times are seconds, charged at the horizon where the event did not happen.
+    Columns: arrival_s, prompt_tokens, output_tokens, tenant, slo_class (its name), session (-1 outside), turn, outcome
+    (a word of `OUTCOMES`), replica (-1 before dispatch), restarts, cached_tokens, held_s, queueing_s, ttft_s, tpot_s
+    (NaN for one output token), e2e_s, unloaded_s, slo_met. Times are seconds, charged at the horizon where the event
+    did not happen.
     """
     import pandas as pd
 
@@ -190,34 +319,46 @@ def request_frame(case: Case, result: RunResult) -> "pd.DataFrame":
     trace, records = case.trace, result.records
     gaps = trace.output_tokens - 1
     names = pd.Index([OUTCOMES[code] for code in sorted(OUTCOMES)])
+    classes = pd.Index([slo.name for slo in case.cluster.slo_classes])
+
+    def column(values: Ints | None, absent: int = 0) -> Any:
+        return np.full(len(trace), absent, dtype=np.int32) if values is None else values.astype(np.int32)
+
     return pd.DataFrame(
         {
-            "arrival_s": _seconds(trace.arrival_ps),
+            "arrival_s": _seconds(result.arrival_ps),
             "prompt_tokens": trace.prompt_tokens.astype(np.int32),
             "output_tokens": trace.output_tokens.astype(np.int32),
+            "tenant": column(trace.tenant),
+            "slo_class": pd.Categorical.from_codes(column(trace.slo_class), categories=classes),
+            "session": column(trace.session, absent=-1),
+            "turn": column(trace.turn),
             "outcome": pd.Categorical.from_codes(records.outcome, categories=names),
             "replica": records.replica.astype(np.int32),
             "restarts": records.restarts.astype(np.int32),
+            "cached_tokens": result.cached_tokens.astype(np.int32),
             "held_s": _seconds(times.held),
             "queueing_s": _seconds(times.queueing),
             "ttft_s": _seconds(times.ttft),
             "tpot_s": np.where(gaps > 0, _seconds(times.decode) / np.maximum(gaps, 1), np.nan),
             "e2e_s": _seconds(times.e2e),
             "unloaded_s": _seconds(times.unloaded),
+            "slo_met": slo_met(case, result, times),
         },
         index=pd.RangeIndex(len(trace), name="request_id"),
     )
 
 
-def _is_within_slo(times: RequestTimes, case: Case, task: "Task") -> npt.NDArray[np.bool_]:
-    """Which requests met both objectives; all, if the task has none. One output token has no TPOT to miss."""
-    if task.slo is None:
-        return np.ones(len(case.trace), dtype=np.bool_)
-    gaps = case.trace.output_tokens - 1
-    is_soon = _seconds(times.ttft) <= task.slo.ttft_s
-    is_smooth = (gaps == 0) | (_seconds(times.decode) <= task.slo.tpot_s * gaps)
-    within: npt.NDArray[np.bool_] = is_soon & is_smooth
-    return within
+def _has_slo(cluster: ClusterSpec) -> bool:
+    return any(min(slo.ttft_s, slo.tpot_s) < math.inf for slo in cluster.slo_classes)
+
+
+def _slowdowns(times: RequestTimes) -> npt.NDArray[np.float64]:
+    return times.e2e / times.unloaded
+
+
+def _count(mask: Mask) -> int:
+    return int(np.count_nonzero(mask))
 
 
 def _seconds(time_ps: Ints) -> npt.NDArray[np.float64]:

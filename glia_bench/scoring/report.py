@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from glia_bench.errors import GliaBenchError
 from glia_bench.scoring import figures, tables
-from glia_bench.scoring.metrics import METRICS
+from glia_bench.scoring.metrics import METRICS, OBJECTIVES
 from glia_bench.scoring.record import ResultRecord, read_record, write_atomically
 from glia_bench.scoring.summary import ALL_LOADS
 from glia_bench.scoring.svg import OTHER_SWATCH, Style, assign_styles
@@ -97,6 +97,7 @@ def page(record: ResultRecord, result_dir: Path) -> Context:
         "ids": [("results_id", record["results_id"]), ("id", record["id"])],
         "environment": _pairs(environment),
         "designs": tables.designs_table(trials) if trials else None,
+        "objectives": [(name, goal.formula) for name, goal in OBJECTIVES.items() if name in _objectives(summary)],
         "metrics": {name: text[:1].upper() + text[1:] for name, text in METRICS.items()},
         "other_swatch": OTHER_SWATCH,
     }
@@ -231,8 +232,18 @@ def _load_section(
         "table": tables.headline_table(rows, styles, caption),
         "remarks": [" ".join([*remarks, *_off_scale_remark(left_out)])],
         "figures": [figure for figure in drawn if figure],
-        "panels": figures.time_panels(key, sampled, styles, task.cluster.engine.num_blocks if task else None),
+        "panels": figures.time_panels(key, sampled, styles, _capacity_blocks(task)),
     }
+
+
+def _objectives(summary: Sequence[Row]) -> set[str]:
+    return {str(row.get("objective") or "mean_e2e_s") for row in summary}
+
+
+def _capacity_blocks(task: "Task | None") -> int | None:
+    """Return the KV blocks of each replica, if they all have the same."""
+    found = {pool.engine.num_blocks for pool in task.cluster.pools} if task else set()
+    return found.pop() if len(found) == 1 else None
 
 
 def _requests(result_dir: Path, trial: Row | None) -> "pd.DataFrame | None":

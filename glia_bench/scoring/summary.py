@@ -17,7 +17,12 @@ from glia_bench.scoring.intervals import Interval, exp_interval, log_ratio, mean
 from glia_bench.scoring.metrics import METRICS
 from glia_bench.scoring.record import TrialRecord
 
-PLAIN_REFERENCE: dict[str, str] = {"routing": "llq"}
+PLAIN_REFERENCE: dict[str, str] = {
+    "routing": "llq",
+    "scheduling": "vllm_v1_fcfs",
+    "autoscaling": "fixed",
+    "cluster": "stack_plain",
+}
 """Track to the shipped policy that ratios refer to."""
 
 ALL_LOADS = "all"
@@ -26,13 +31,16 @@ _NO_INTERVAL: tuple[None, None, None] = (None, None, None)
 
 
 def summarise(
-    trials: Sequence[TrialRecord], published: Mapping[str, Mapping[str, float]] | None = None
+    trials: Sequence[TrialRecord],
+    published: Mapping[str, Mapping[str, float]] | None = None,
+    objectives: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row per (task, policy, load) and per (task, policy) over all loads.
 
     Args:
         trials: Trial records, in any order; trials that our own machinery failed are left out.
         published: Task to policy to published mean end-to-end latency at load 1, where there is one.
+        objectives: Task to the name of its cost, where it is known.
 
     Returns:
         Rows ordered by task and load ("all" last), then by cost; failed ones at the end.
@@ -50,8 +58,10 @@ def summarise(
                 for policy in sorted({trial["policy"] for trial in here})
             }
             known = (published or {}).get(task, {}) if load == 1.0 else {}
+            objective = (objectives or {}).get(task)
             block = [
                 _row(load, wanted, group, reference, groups.get(reference or "", []), known.get(policy))
+                | {"objective": objective}
                 for policy, group in groups.items()
                 if group
             ]
@@ -97,7 +107,7 @@ def _row(
         "expert_ratio_high": None,
         "score": None,
         "sim_s": _mean(trial["sim_s"] for trial in used if trial["sim_s"] is not None),
-        "metrics": {name: None if failed else _mean(trial["metrics"][name] for trial in used) for name in METRICS},
+        "metrics": {name: None if failed else _mean_metric(used, name) for name in METRICS},
     }
 
 
@@ -127,6 +137,11 @@ def _ends(interval: Interval | None, least: float = -math.inf) -> tuple[float | 
     if interval is None:
         return _NO_INTERVAL
     return interval.value, None if interval.low is None else max(interval.low, least), interval.high
+
+
+def _mean_metric(trials: Sequence[TrialRecord], name: str) -> float | None:
+    """Return the mean of a metric, None where the task does not have it."""
+    return _mean(trial["metrics"][name] for trial in trials if trial["metrics"].get(name) is not None)
 
 
 def _mean(values: Iterable[float]) -> float | None:

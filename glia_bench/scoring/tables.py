@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from glia_bench.scoring.metrics import OBJECTIVES
 from glia_bench.scoring.svg import Style
 
 Row: TypeAlias = Mapping[str, Any]
@@ -75,10 +76,9 @@ def span(low: float | None, high: float | None, places: int) -> str:
 
 
 def objective(rows: Sequence[Row]) -> tuple[str, str]:
-    """Return what `cost_mean` is, and its unit: mean E2E latency where it equals that metric, else cost."""
-    known = [(row["cost_mean"], _metric(row, "e2e_mean_s")) for row in rows if row.get("cost_mean") is not None]
-    is_latency = all(e2e is not None and math.isclose(cost, e2e, rel_tol=1e-9) for cost, e2e in known)
-    return ("mean E2E latency", "s") if is_latency else ("cost", "")
+    """Return what `cost_mean` is, and its unit; results of versions with one objective do not name it."""
+    goal = OBJECTIVES.get(str(rows[0].get("objective") or "mean_e2e_s")) if rows else None
+    return (goal.title, goal.unit) if goal else ("cost", "")
 
 
 def _metric(row: Row, name: str) -> float | None:
@@ -87,17 +87,19 @@ def _metric(row: Row, name: str) -> float | None:
 
 
 def _percent(row: Row, *names: str) -> float | None:
-    parts = [_metric(row, name) for name in names]
-    return None if None in parts else 100.0 * sum(part for part in parts if part is not None)
+    """Return the sum of shares as per cent; shares that the task does not have count as 0, unless it has none."""
+    parts = [value for name in names if (value := _metric(row, name)) is not None]
+    return 100.0 * sum(parts) if parts else None
 
 
 def headline_table(rows: Sequence[Row], styles: Mapping[str, Style], caption: str) -> Table:
     """Return one row per policy at one load: cost, ratio, tail, first token, restarts, status; best first.
 
-    Columns that would be empty or say the same in every row (published values, requests not served, SLO attainment,
-    seeds) are left out.
+    Columns that would be empty or say the same in every row (published values, cached tokens, GPU hours of a fleet that
+    cannot change, requests not served, SLO attainment, seeds) are left out.
     """
-    is_latency = objective(rows)[0] != "cost"
+    title, unit = objective(rows)
+    is_latency = title == OBJECTIVES["mean_e2e_s"].title
     columns: list[tuple[Column, list[str]]] = [
         (Column(title="kind", term="kind"), [str(row.get("kind") or DASH) for row in rows])
     ]
@@ -113,7 +115,7 @@ def headline_table(rows: Sequence[Row], styles: Mapping[str, Style], caption: st
             columns.append((Column(title="95 %", style="range", term="interval"), cells))
 
     places = add(
-        "mean E2E, s" if is_latency else "cost",
+        "mean E2E, s" if is_latency else ", ".join(part for part in (title, unit) if part),
         "e2e" if is_latency else "cost",
         [row.get("cost_mean") for row in rows],
         style="num lead",
@@ -136,7 +138,12 @@ def headline_table(rows: Sequence[Row], styles: Mapping[str, Style], caption: st
             [fixed(_percent(row, "restarted_fraction"), 1) for row in rows],
         )
     )
-    unserved = [_percent(row, "rejected_fraction", "unfinished_fraction") for row in rows]
+    cached = [_percent(row, "cached_token_fraction") for row in rows]
+    if any(cached):
+        add("cached, %", "cached", cached)
+    if any(_metric(row, "replicas_started") is not None for row in rows):
+        add("GPU hours", "gpu", [_metric(row, "gpu_hours") for row in rows])
+    unserved = [_percent(row, "rejected_fraction", "expired_fraction", "unfinished_fraction") for row in rows]
     if any(unserved):
         columns.append(
             (Column(title="not served, %", style="num", term="unserved"), [fixed(value, 1) for value in unserved])

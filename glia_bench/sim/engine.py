@@ -1,53 +1,86 @@
 """Running a case: `simulate` for a whole run with a policy's hooks, compiled or plain Python.
 
-Checks and allocates, then drives the kernel; records are written as far as the run came, also when it failed.
+Checks and allocates, then drives a kernel: the plain one where the case and the design need no more, else the full one.
+Records are written as far as the run came, also when it failed.
 """
 
-from typing import Any, Literal
+import dataclasses
+from typing import Any, Literal, cast
 
 import numpy as np
 
-from glia_bench.errors import InvalidPolicyError, InvalidSpecError, text_of
-from glia_bench.features import HOLD, REJECT, Cluster, IntArray, Memory, Request
+from glia_bench.case import Case
+from glia_bench.cluster import PS_PER_S, LatencyTable
+from glia_bench.errors import InvalidPolicyError, InvalidSpecError, did_you_mean, text_of
 from glia_bench.policy import Policy
-from glia_bench.sim import kernel as k
-from glia_bench.sim import state as st
-from glia_bench.sim import views
+from glia_bench.sim import columns as col
+from glia_bench.sim import prefix_view, results, scans
+from glia_bench.sim.autoscaling import Scaler, start_scaling
+from glia_bench.sim.by_reference import reference_to
+from glia_bench.sim.growth import single_run, with_room
+from glia_bench.sim.hashes import mixed_seed
 from glia_bench.sim.hooks import Hooks, compile_hooks
-from glia_bench.sim.jit import plain
-from glia_bench.sim.latency import linear_perf
-from glia_bench.sim.queue_columns import assign_buffers, queue_view
-from glia_bench.sim.signatures import replica_view
-from glia_bench.types import PS_PER_S, UNFINISHED, Case, Records, RunResult, Samples, Status
+from glia_bench.sim.modes import with_mode
+from glia_bench.sim.python_tier import BadAnswerError, HookError, PythonHooks
+from glia_bench.sim.queue_columns import assign_buffers
+from glia_bench.sim.signatures import NOBODY, replica_view
+from glia_bench.sim.state import Needs, make_memory
+from glia_bench.types import RunResult, Status
 
 Tier = Literal["auto", "compiled", "python"]
 
 _CHUNK_ARRIVALS = 100_000
 """Arrivals between two returns from the kernel, so that Ctrl-C is heard."""
 _MAX_SAMPLES = 10_000_000
-_compiled_policies: dict[tuple[str, str], Hooks | str] = {}
-
-
-class _BadAnswerError(Exception):
-    """A plain-Python hook answered what the kernel cannot even be given; the message says what."""
+_SESSION_ROWS = 1024
+PREFIX_VIEWS = {
+    "none": prefix_view.VIEW_NONE,
+    "own": prefix_view.VIEW_OWN,
+    "events": prefix_view.VIEW_EVENTS,
+    "truth": prefix_view.VIEW_TRUTH,
+}
+_compiled_policies: dict[tuple[str, str, str], Hooks | str] = {}
 
 
 def _hooks_of(policy: Policy) -> Hooks | str:
-    """Return a policy's compiled hooks or why it has none; each source is compiled once per process."""
-    key = (policy.path, policy.sha256)
+    """Return a policy's compiled hooks or why it has none; each source is compiled once per process and track."""
+    key = (policy.path, policy.sha256, policy.track)
     if key not in _compiled_policies:
         _compiled_policies[key] = compile_hooks(policy)
     return _compiled_policies[key]
 
 
+def is_plain(case: Case, policy: Policy) -> bool:
+    """Return whether the plain engine can run a design on a case; the full one runs everything."""
+    cluster, trace = case.cluster, case.trace
+    pool = cluster.pools[0]
+    engine = pool.engine
+    return (
+        len(cluster.pools) == 1
+        and not cluster.is_elastic
+        and cluster.num_routers == 1
+        and cluster.metrics_interval_s == 0
+        and engine.chunked_prefill
+        and not (engine.reserve_output or engine.prefix_caching)
+        and isinstance(pool.latency, LatencyTable)
+        and not case.faults
+        and all(c.patience_s == float("inf") for c in cluster.slo_classes)
+        and trace.num_clock == len(trace)
+        and not (policy.scheduling or policy.autoscaling)
+        and (policy.fields_read is not None and not any(f.startswith("inflight.") for f in policy.fields_read))
+        and policy.memory.get("tenant", 0) + policy.memory.get("session", 0) == 0
+    )
+
+
 class _Run:
     """One run in progress: its arrays, its policy, and how the hooks are called."""
 
-    def __init__(self, case: Case, policy: Policy, sample_interval_s: float | None) -> None:
-        if "route" not in policy.hooks and "assign" not in policy.hooks:
-            raise InvalidPolicyError(f"policy {policy.name!r} must define route or assign (it defines neither)")
+    def __init__(
+        self, case: Case, policy: Policy, sample_interval_s: float | None, log_iterations: bool, is_full: bool
+    ) -> None:
         self.case = case
         self.policy = policy
+        self.is_full = is_full
         sample_ps = round((sample_interval_s or 0) * PS_PER_S)
         if sample_interval_s is not None and sample_ps < 1:
             raise InvalidSpecError(f"sample_interval_s must be positive (got {sample_interval_s})")
@@ -56,221 +89,139 @@ class _Run:
             raise InvalidSpecError(
                 f"sample_interval_s must give at most {_MAX_SAMPLES:,} samples up to the horizon (got {num_samples:,})"
             )
-        state = st.single_run(case, num_samples=num_samples)
-        hooks = policy.hooks
-        params = state.params
-        params[st.P_SAMPLE] = sample_ps
-        params[st.P_HAS_ASSIGN] = "assign" in hooks
-        params[st.P_HAS_RANK] = "rank" in hooks and "assign" not in hooks
-        params[st.P_HAS_DISPATCH] = "on_dispatch" in hooks
-        params[st.P_HAS_FIRST] = "on_first_token" in hooks
+        read = policy.fields_read
+        has_inflight = is_full and (read is None or any(field.startswith("inflight.") for field in read))
+        needs = Needs(
+            prefix_view=PREFIX_VIEWS[policy.prefix_view],
+            has_inflight=has_inflight,
+            num_samples=num_samples,
+            has_log=log_iterations,
+        )
+        self.state = single_run(case, is_full=is_full, needs=needs)
+        params = self.state.params
+        params[col.P_SAMPLE] = sample_ps
+        params[col.P_INFLIGHT] = has_inflight
+        params[col.P_LOG] = log_iterations
+        self._write_hooks()
+        if policy.autoscaling and case.cluster.is_elastic:
+            start_scaling(self.state, policy.interval_s or 0.0)
+        capacity = self.state.free_slots.shape[1]
+        cluster = case.cluster
+        memory = make_memory(
+            policy.memory,
+            num_replicas=cluster.num_replicas,
+            request_rows=capacity if policy.needs_request_rows else 1,
+            num_tenants=cluster.num_tenants,
+            session_rows=_SESSION_ROWS if is_full else 1,
+            copies=cluster.num_routers + 2 if is_full else 1,
+        )
+        self.state = self.state._replace(memory=memory)
+        self.buffers = assign_buffers(capacity if "assign" in policy.routing else 1)
+        self.replicas = replica_view(self.state)
+        self.keys = (mixed_seed(case.policy_seed), mixed_seed(case.scenario_seed))
+        self._point()
+
+    def _write_hooks(self) -> None:
+        """Write which hooks exist and what they may read."""
+        policy, params = self.policy, self.state.params
+        router, scheduler, read = policy.routing, policy.scheduling, policy.fields_read
+        params[col.P_HAS_ASSIGN] = "assign" in router
+        params[col.P_HAS_RANK] = "rank" in router and "assign" not in router
+        params[col.P_HAS_DISPATCH] = "on_dispatch" in router
+        params[col.P_HAS_FIRST] = "on_first_token" in router
         # rows of requests are released in the order of events, so that every tier hands out the same ones
-        params[st.P_HAS_FINISH] = "on_finish" in hooks or policy.needs_request_rows
-        params[st.P_SKIP] = policy.skip_blocked
-        if policy.tick_s is not None and "tick" in case.cluster.triggers:
-            params[st.P_TICK] = round(policy.tick_s * PS_PER_S)
-        params[st.P_LAZY_FIELDS] = policy.fields_read is None or not st.LAZY_FIELDS.isdisjoint(policy.fields_read)
-        params[st.P_READS_U] = policy.fields_read is None or "request.u" in policy.fields_read
-        params[st.P_REQUEST_MEMORY] = policy.needs_request_rows
-        self.state = state
-        capacity = state.free_slots.shape[1]
-        rows = capacity if policy.needs_request_rows else 1
-        num_replicas = case.cluster.num_replicas
-        self.memory: Memory = st.make_memory(policy.memory, num_replicas=num_replicas, request_rows=rows)
-        self.buffers = assign_buffers(capacity if "assign" in hooks else 1)
-        self.replicas = replica_view(state)
-        self.perf = linear_perf(case.cluster.latency)
-        self.key = views.mixed_seed(case.policy_seed)
+        params[col.P_HAS_FINISH] = "on_finish" in router or policy.needs_request_rows
+        params[col.P_SKIP] = policy.skip_blocked
+        if policy.tick_s is not None and "tick" in self.case.cluster.triggers:
+            params[col.P_TICK] = round(policy.tick_s * PS_PER_S)
+        params[col.P_LAZY_FIELDS] = read is None or not col.LAZY_FIELDS.isdisjoint(read)
+        params[col.P_READS_U] = read is None or "request.u" in read
+        params[col.P_READS_CACHED] = read is None or "request.cached_tokens" in read
+        params[col.P_REQUEST_MEMORY] = policy.needs_request_rows
+        params[col.P_VIEW] = self.case.cluster.has_prefix_cache and policy.prefix_view != "none"
+        params[col.P_SCHEDULER] = len(scheduler) > 0
+        params[col.P_S_RANK] = "rank" in scheduler
+        params[col.P_S_ADMIT] = "admit" in scheduler
+        params[col.P_S_EVICT] = "evict_rank" in scheduler
+        params[col.P_S_TOKENS] = "tokens" in scheduler
+        params[col.P_S_PLAN] = "plan" in scheduler
+        params[col.P_S_STEP] = "on_step" in scheduler
+        params[col.P_PREEMPTIVE] = policy.preemptive and "rank" in scheduler
+        params[col.P_DYNAMIC] = policy.dynamic_rank and "rank" in scheduler
 
-    def _next_pause(self) -> int:
-        return int(self.state.ctl[0, st.C_NEXT]) + _CHUNK_ARRIVALS
+    def _point(self) -> None:
+        """Take references to the arrays, after any of them was replaced."""
+        self.reference = reference_to(self.state)
+        self.services = (self.replicas, self.buffers, NOBODY, *self.keys)
 
-    def _make_room(self) -> None:
-        self.state, self.memory = st.grow(self.state, self.memory)
-        if "assign" in self.policy.hooks:
+    def next_pause(self) -> int:
+        """Return after how many arrivals the kernel should come back."""
+        return int(self.state.ctl[0, col.C_NUMBER]) + _CHUNK_ARRIVALS
+
+    def make_room(self) -> None:
+        """Double what the kernel has run out of."""
+        self.state = with_room(self.state)
+        if "assign" in self.policy.routing:
             self.buffers = assign_buffers(self.state.free_slots.shape[1])
-
-    def _services(self) -> tuple[Any, ...]:
-        return (self.replicas, self.perf, self.memory, self.buffers, self.key)
+        self._point()
 
     def run_compiled(self, hooks: Hooks) -> int:
         """Run to the end with compiled hooks."""
-        from glia_bench.sim.compiled import run_compiled
+        if self.is_full:
+            from glia_bench.sim.compiled_full import run_full
 
+            run, functions = cast("Any", run_full), (*hooks.router, *hooks.scheduler)
+        else:
+            from glia_bench.sim.compiled import run_plain
+
+            run, functions = cast("Any", run_plain), hooks.router
+        scaler = Scaler(self, hooks.scaler)
         while True:
-            why = run_compiled(self.state, self._next_pause(), *hooks, *self._services())
-            if why == k.ROOM:
-                self._make_room()
-            elif why != k.PAUSE:
+            why = run(self.reference, self.next_pause(), *functions, *self.services)
+            if why == scans.ROOM:
+                self.make_room()
+            elif why == scans.ASK_SCALE:
+                scaler.ask()
+            elif why != scans.PAUSE:
                 return why
 
     def run_python(self) -> int:
         """Run to the end, answering the kernel's questions by calling the hooks."""
-        from glia_bench.sim import outside
-
-        self.state.params[st.P_OUTSIDE] = 1
-        answers, codes, rewards = np.zeros(1, dtype=np.int64), np.full(1, k.PAUSE), np.zeros(1)
-        observation = outside.observation_arrays(1, self.case.cluster.num_replicas)
+        self.state.params[col.P_OUTSIDE] = 1
         with np.errstate(divide="raise", invalid="raise", over="ignore", under="ignore"):
-            while True:
-                stop = self._next_pause()
-                outside.run_outside(self.state, answers, codes, stop, rewards, *observation, *self._services())
-                why = int(codes[0])
-                if why == k.ASK_ROUTE:
-                    answers[0] = self._route()
-                elif why == k.ASK_RANK:
-                    self.state.reals[0, 0] = self._rank()
-                elif why == k.ASK_ASSIGN:
-                    self._assign()
-                elif why == k.TELL_DISPATCH:
-                    self._dispatched()
-                elif why == k.TELL_EVENTS:
-                    self._events()
-                elif why == k.ROOM:
-                    self._make_room()
-                elif why != k.PAUSE:
-                    return why
-
-    def _request(self, slot: int, generated: int = 0) -> Request:
-        from glia_bench.sim.outside import request_of
-
-        return request_of(self.state, self.memory.tag, self.key, slot, generated)
-
-    def _cluster(self, num_held: int) -> Cluster:
-        view = plain(views.cluster_view)(self.state, self.perf, 0, num_held)
-        return view._replace(num_replicas=int(view.num_replicas), block_size_tokens=int(view.block_size_tokens))
-
-    def _call(self, name: str, *arguments: Any, request_id: int | None = None) -> Any:
-        try:
-            return self.policy.hooks[name](*arguments)
-        except Exception as error:
-            of = "" if request_id is None else f" for request {request_id}"
-            raise _HookError(f"{name} raised {type(error).__name__}{of}: {text_of(error)}") from error
-
-    def _route(self) -> int:
-        ctl = self.state.ctl[0]
-        request = self._request(int(ctl[st.C_SLOT]))
-        cluster = self._cluster(int(ctl[st.C_QLEN]))
-        answer = self._call("route", request, self.replicas, cluster, self.memory, request_id=request.id)
-        if isinstance(answer, bool | np.bool_) or not isinstance(answer, int | np.integer):
-            raise _BadAnswerError(self._expectation("route", repr(answer), request.id))
-        return min(max(int(answer), -(2**62)), 2**62)
-
-    def _rank(self) -> float:
-        ctl = self.state.ctl[0]
-        request = self._request(int(ctl[st.C_SLOT]))
-        value = self._call("rank", request, self._cluster(int(ctl[st.C_QLEN]) + 1), self.memory, request_id=request.id)
-        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-            raise _BadAnswerError(f"rank answered {value!r} for request {request.id}; it must be a finite number")
-        return float(value)
-
-    def _assign(self) -> None:
-        num = int(self.state.ctl[0, st.C_QLEN])
-        out = self.buffers.out[:num].copy()
-        queue = plain(queue_view)(self.buffers, num)
-        self._call("assign", queue, self.replicas, self._cluster(num), self.memory, out)
-        self.buffers.out[:num] = out
-
-    def _dispatched(self) -> None:
-        ctl = self.state.ctl[0]
-        request = self._request(int(ctl[st.C_SLOT]))
-        self._call("on_dispatch", request, int(ctl[st.C_REPLICA]), self.memory, request_id=request.id)
-
-    def _events(self) -> None:
-        slots = self.state.slots
-        for kind, slot in self.state.events[0, : self.state.ctl[0, st.C_EVENTS]]:
-            is_finish = kind == st.EVENT_FINISH
-            generated = int(slots[slot, st.S_TOTAL] - slots[slot, st.S_PROMPT]) if is_finish else 1
-            request = self._request(int(slot), generated)
-            name = "on_finish" if is_finish else "on_first_token"
-            if name in self.policy.hooks:
-                where = int(slots[slot, st.S_REPLICA])
-                self._call(name, request, where, self.memory, request_id=request.id)
-
-    def _expectation(self, hook: str, answer: str, request_id: int) -> str:
-        last = self.case.cluster.num_replicas - 1
-        return (
-            f"{hook} answered {answer} for request {request_id}; "
-            f"it must be a ready replica's index 0..{last}, HOLD ({HOLD}) or REJECT ({REJECT})"
-        )
-
-    def failure(self, why: int) -> tuple[Status, str]:
-        """Return status and message for the kernel's last word."""
-        ctl = self.state.ctl[0]
-        request_id = int(self.state.slots[ctl[st.C_SLOT], st.S_ROW])
-        if why == k.DONE:
-            return "ok", ""
-        if why == k.BAD_ANSWER:
-            hook = "assign" if "assign" in self.policy.hooks else "route"
-            return "bad_decision", self._expectation(hook, str(ctl[st.C_ANSWER]), request_id)
-        if why == k.BAD_RANK:
-            value = self.state.reals[0, 0]
-            return "bad_decision", f"rank answered {value} for request {request_id}; it must be finite"
-        limit = self.case.cluster.idle_hold_limit_s
-        return (
-            "bad_decision",
-            f"the whole cluster was idle for {limit:g} s with {ctl[st.C_QLEN]} requests held; "
-            f"an idle replica must be given work (request {self._head_id()} waits at the head)",
-        )
-
-    def _head_id(self) -> int:
-        slot = self.state.queue_slot[0, self.state.ctl[0, st.C_QHEAD]]
-        return int(self.state.slots[slot, st.S_ROW])
-
-    def records(self) -> Records:
-        """Return every request's record, live ones as unfinished."""
-        records = self.state.records
-        slots = self.state.slots[self.state.slots[:, st.S_ROW] >= 0]
-        rows = slots[:, st.S_ROW]
-        live = records[rows, 0] == UNFINISHED
-        slots, rows = slots[live], rows[live]
-        columns = (st.S_REPLICA, st.S_RESTARTS, st.S_DISPATCHED, st.S_SCHEDULED, st.S_FIRST)
-        for target, source in enumerate(columns, start=1):
-            records[rows, target] = slots[:, source]
-        return Records(**{name: records[:, i] for i, name in enumerate(st.RECORD_COLUMNS)})
-
-    def samples(self) -> Samples | None:
-        """Return the samples taken, if any were asked for."""
-        params = self.state.params
-        if not params[st.P_SAMPLE]:
-            return None
-        num = int(self.state.ctl[0, st.C_SAMPLE] // params[st.P_SAMPLE])
-        table: IntArray = self.state.samples[:num]
-        n = self.case.cluster.num_replicas
-        return Samples(
-            interval_s=int(params[st.P_SAMPLE]) / PS_PER_S,
-            held=table[:, 0].copy(),
-            waiting=table[:, 1 : 1 + n].copy(),
-            running=table[:, 1 + n : 1 + 2 * n].copy(),
-            allocated_blocks=table[:, 1 + 2 * n :].copy(),
-        )
+            return PythonHooks(self, Scaler(self, self.policy.autoscaling)).run()
 
 
-class _HookError(Exception):
-    """A plain-Python hook raised; the message names hook, request, exception and text."""
-
-
-def simulate(case: Case, policy: Policy, *, tier: Tier = "auto", sample_interval_s: float | None = None) -> RunResult:
+def simulate(
+    case: Case,
+    policy: Policy,
+    *,
+    tier: Tier = "auto",
+    sample_interval_s: float | None = None,
+    log_iterations: bool = False,
+    engine: Literal["auto", "full"] = "auto",
+) -> RunResult:
     """Run a policy on a case.
 
     Args:
         case: The run's input.
-        policy: A routing policy.
+        policy: A design of any track; what it leaves out is as the default does.
         tier: "compiled", "python", or "auto": compiled where Numba can, else plain Python with a note.
         sample_interval_s: Grid of `RunResult.samples`; None for no samples.
+        log_iterations: Whether to return every iteration, as `RunResult.iterations`.
+        engine: "full" forces the full engine where the plain one, which gives the same, would do.
 
     Returns:
         What happened; a failing design gives a status and a message, not an exception.
 
     Raises:
-        InvalidPolicyError: If the policy breaks the hook contract before any decision, or cannot be compiled although
-            `tier` asks for it.
+        InvalidPolicyError: If the policy breaks the hook contract before any decision, asks for what the cluster does
+            not allow, or cannot be compiled although `tier` asks for it.
         InvalidSpecError: If `sample_interval_s` is not positive.
     """
-    run = _Run(case, policy, sample_interval_s)
-    notes = list(policy.notes)
-    if policy.tick_s is not None and "tick" not in case.cluster.triggers:
-        notes.append("TICK_S has no effect: this task's scans follow arrivals and completions only")
+    case, notes = _allowed(case, policy)
+    is_full = engine == "full" or log_iterations or not is_plain(case, policy)
+    run = _Run(case, policy, sample_interval_s, log_iterations, is_full)
     hooks: Hooks | str = "" if tier == "python" else _hooks_of(policy)
     if isinstance(hooks, str) and tier == "compiled":
         raise InvalidPolicyError(f"policy {policy.name!r} cannot be compiled: {hooks}")
@@ -279,27 +230,51 @@ def simulate(case: Case, policy: Policy, *, tier: Tier = "auto", sample_interval
     status: Status
     try:
         why = run.run_python() if isinstance(hooks, str) else run.run_compiled(hooks)
-        status, message = run.failure(why)
-    except _HookError as error:
+        status, message = results.failure(run.state, case, policy, why)
+    except HookError as error:
         status, message = "policy_error", str(error)
-    except _BadAnswerError as error:
+    except BadAnswerError as error:
         status, message = "bad_decision", str(error)
     except MemoryError:
         raise
     except Exception as error:
         if isinstance(hooks, str):
             raise  # plain-Python hooks are caught where they are called: this is ours
-        number = int(run.state.ctl[0, st.C_DECISIONS])
+        number = int(run.state.ctl[0, col.C_DECISIONS])
         status, message = "policy_error", f"a hook raised {type(error).__name__} at decision {number}: {text_of(error)}"
-    ctl = run.state.ctl[0]
-    return RunResult(
-        status=status,
-        message=message,
-        records=run.records(),
-        end_ps=int(ctl[st.C_LAST]) if status == "ok" else int(max(ctl[st.C_LAST], ctl[st.C_NOW])),
-        num_decisions=int(ctl[st.C_DECISIONS]),
-        decision_hash=int(run.state.hash[0]),
+    return results.result(
+        run.state,
+        case,
+        status,
+        message,
         tier="python" if isinstance(hooks, str) else "compiled",
-        samples=run.samples(),
         notes=tuple(notes),
     )
+
+
+def _allowed(case: Case, policy: Policy) -> tuple[Case, list[str]]:
+    """Return the case with the engine mode that a design chooses, and remarks; refuse what is not allowed."""
+    cluster = case.cluster
+    notes = list(policy.notes)
+    if policy.tick_s is not None and "tick" not in cluster.triggers:
+        notes.append("TICK_S has no effect: this task's scans follow arrivals and completions only")
+    if policy.prefix_view != "none" and policy.prefix_view not in cluster.prefix_views:
+        allowed = ", ".join(cluster.prefix_views) or "none"
+        raise InvalidPolicyError(
+            f"policy {policy.name!r}: PREFIX_VIEW {policy.prefix_view!r} is not granted here (granted: {allowed})"
+        )
+    if policy.prefix_view != "none" and not cluster.has_prefix_cache:
+        notes.append("PREFIX_VIEW has no effect: this task's engines have no prefix cache")
+    if policy.autoscaling and not cluster.is_elastic:
+        notes.append("scale is never asked: the size of this task's cluster is fixed")
+    mode = policy.engine_mode
+    if mode is None or all(pool.engine.mode == mode for pool in cluster.pools):
+        return case, notes
+    if mode not in cluster.engine_modes:
+        allowed = ", ".join(cluster.engine_modes) or "none but the task's own"
+        hint = did_you_mean(mode, cluster.engine_modes)
+        raise InvalidPolicyError(
+            f"policy {policy.name!r}: ENGINE_MODE {mode!r} is not allowed here (allowed: {allowed}){hint}"
+        )
+    pools = tuple(dataclasses.replace(pool, engine=with_mode(pool.engine, mode)) for pool in cluster.pools)
+    return dataclasses.replace(case, cluster=dataclasses.replace(cluster, pools=pools)), notes

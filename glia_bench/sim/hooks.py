@@ -1,27 +1,41 @@
 """Compiling a policy's hooks to first-class functions, or saying why they must run as plain Python."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from numba.core import types
 
 from glia_bench.errors import InvalidPolicyError, text_of
 from glia_bench.policy import Policy
-from glia_bench.sim.compiled import DEFAULT_HOOKS
+from glia_bench.sim import default_hooks
 from glia_bench.sim.jit import compile_hook
-from glia_bench.sim.signatures import HOOK_ARGUMENTS, HOOK_RESULTS
-
-Hooks = tuple[Any, ...]
-"""First-class functions, in the order of `HOOK_ARGUMENTS`."""
+from glia_bench.sim.signatures import HOOK_TYPES, SCALER_TYPES, SCHEDULER_TYPES
 
 
-def _result_error(name: str, found: Any) -> str | None:
+class Hooks(NamedTuple):
+    """Compiled hooks.
+
+    Of the router and the scheduler all, as first-class functions in the order of their tables; of the autoscaler those
+    that the design has.
+    """
+
+    router: tuple[Any, ...]
+    scheduler: tuple[Any, ...]
+    scaler: Mapping[str, Callable[..., Any]]
+
+
+def _result_error(name: str, wanted: Any, found: Any) -> str | None:
     """Return what is wrong with a hook's inferred result type, or None."""
-    wanted = HOOK_RESULTS[name]
+    pair = isinstance(found, types.BaseTuple) and len(found) == 2 and all(isinstance(x, types.Integer) for x in found)
     if wanted is types.int64 and not isinstance(found, types.Integer):
-        rule = "must return an integer on every path: a replica index, HOLD or REJECT"
+        what = "a number of tokens" if name == "tokens" else "a replica index, HOLD or REJECT"
+        rule = f"must return an integer on every path: {what}"
     elif wanted is types.float64 and not isinstance(found, types.Integer | types.Float):
         rule = "must return a number on every path"
+    elif wanted is types.boolean and not isinstance(found, types.Boolean):
+        rule = "must return True or False on every path"
+    elif isinstance(wanted, types.UniTuple) and not pair:
+        rule = "must return two integers on every path: a token budget and a number of running requests"
     elif wanted is types.none and found is not types.none:
         rule = "must return nothing"
     else:
@@ -32,16 +46,15 @@ def _result_error(name: str, found: Any) -> str | None:
     return f"{name} {rule} (it returns {'nothing' if found is types.none else found}){hint}"
 
 
-def _compile(policy: Policy, name: str, function: Callable[..., Any]) -> Any:
+def _compile(policy: Policy, name: str, function: Callable[..., Any], arguments: Any, wanted: Any) -> Any:
     options = {"bounds_checks": not policy.is_shipped, "cached": policy.is_shipped}
-    arguments = HOOK_ARGUMENTS[name]
     hook = compile_hook(function, arguments, **options)
-    if not hasattr(hook, "nopython_signatures"):
+    if not hasattr(hook, "nopython_signatures") or wanted is None:
         return hook  # JIT is off: the kernel calls it as it is
     found = hook.nopython_signatures[0].return_type
-    if error := _result_error(name, found):
+    if error := _result_error(name, wanted, found):
         raise InvalidPolicyError(f"policy {policy.name!r}: {error}")
-    return hook if found == HOOK_RESULTS[name] else compile_hook(function, HOOK_RESULTS[name](*arguments), **options)
+    return hook if found == wanted else compile_hook(function, wanted(*arguments), **options)
 
 
 def compile_hooks(policy: Policy) -> Hooks | str:
@@ -52,10 +65,19 @@ def compile_hooks(policy: Policy) -> Hooks | str:
     Raises:
         InvalidPolicyError: If a hook compiles but returns the wrong kind of thing.
     """
-    try:
+
+    def compiled(given: Mapping[str, Any], table: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(
-            _compile(policy, name, policy.hooks[name]) if name in policy.hooks else DEFAULT_HOOKS[name]
-            for name in HOOK_ARGUMENTS
+            _compile(policy, name, given[name], *table[name]) if name in given else defaults[name] for name in table
+        )
+
+    try:
+        return Hooks(
+            router=compiled(policy.routing, HOOK_TYPES, default_hooks.ROUTER),
+            scheduler=compiled(policy.scheduling, SCHEDULER_TYPES, default_hooks.SCHEDULER),
+            scaler={
+                name: _compile(policy, name, hook, *SCALER_TYPES[name]) for name, hook in policy.autoscaling.items()
+            },
         )
     except InvalidPolicyError:
         raise

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
 import numba
-from numba.core import config
+from numba.core import codegen, config
 from numba.extending import register_jitable
 
 P = ParamSpec("P")
@@ -39,7 +39,9 @@ def kernel_stamp(package: Path | None = None) -> str:
     digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
     for flag in _FLAGS:
         digest.update(f"{flag}={os.environ.get(flag, '')};".encode())
-    for file in (root / "features.py", root / "types.py", *sorted((root / "sim").glob("*.py"))):
+    core = [root / name for name in ("cluster.py", "features.py", "types.py")]
+    sim = [file for file in sorted((root / "sim").glob("*.py")) if not file.name.startswith("reference")]
+    for file in (*core, *sim):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
 
@@ -86,7 +88,76 @@ def _stamped_cache() -> Iterator[bool]:
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a piece of a kernel; LLVM always inlines it, so that passing arrays costs nothing."""
-    return cast("Callable[P, R]", numba.njit(function, forceinline=True, error_model="numpy", _nrt=False))
+    return _piece(numba.njit(function, forceinline=True, error_model="numpy", _nrt=False))
+
+
+def called(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a larger piece of a kernel, which stays a function; for pieces that take references, not arrays."""
+    piece = _piece(numba.njit(function, forceinline=False, error_model="numpy", _nrt=False))
+    _called.append(piece)
+    return piece
+
+
+_pieces: list[Any] = []
+_called: list[Any] = []
+
+
+def _piece(dispatcher: Any) -> Any:
+    if not config.DISABLE_JIT:
+        _pieces.append(dispatcher)
+    return dispatcher
+
+
+@contextmanager
+def _optimised_as_a_whole(name: str) -> Iterator[None]:
+    """While a kernel of this name is compiled, optimise and emit it alone, not each of its pieces as well.
+
+    Numba optimises every function with all that it calls, again at each level of calls, and LLVM inlines what is
+    called once: for the hundred pieces of the full kernel that is several minutes instead of half of one. What a piece
+    has been compiled to meanwhile cannot be called from Python, and is dropped. This replaces methods of Numba's own,
+    for the time of the compilation only.
+    """
+    library, emitter = codegen.CPUCodeLibrary, codegen.JITCPUCodegen
+    optimise, finalise, set_env = library._optimize_final_module, library._finalize_final_module, emitter.set_env
+    optimise_functions = library._optimize_functions
+
+    def optimise_kernel(self: Any) -> None:
+        if self.name == name:
+            names = {c.fndesc.mangled_name for piece in _called for c in piece.overloads.values()}
+            for part in self._final_module.functions:
+                if part.name in names and not part.is_declaration:
+                    part.add_function_attribute("noinline")
+                    part.linkage = "internal"
+            passes, builder = self._codegen._module_pass_manager()
+            passes.run(self._final_module, builder)
+
+    def optimise_no_piece(self: Any, module: Any) -> None:
+        if self.name == name:
+            optimise_functions(self, module)
+
+    def finalise_kernel(self: Any) -> None:
+        if self.name == name:
+            finalise(self)
+        else:
+            self._finalize_dynamic_globals()
+            self._finalized = True
+
+    def set_kernel_env(self: Any, env_name: str, env: Any) -> None:
+        if self._engine.is_symbol_defined(env_name):
+            set_env(self, env_name, env)
+
+    library._optimize_final_module, library._finalize_final_module = optimise_kernel, finalise_kernel
+    emitter.set_env = set_kernel_env
+    library._optimize_functions = optimise_no_piece
+    try:
+        yield
+    finally:
+        library._optimize_final_module, library._finalize_final_module = optimise, finalise
+        emitter.set_env = set_env
+        library._optimize_functions = optimise_functions
+        for piece in _pieces:
+            piece._reset_overloads()
+            piece.overloads.clear()
 
 
 def plain(function: Callable[P, R]) -> Callable[P, R]:
@@ -98,7 +169,7 @@ def kernel(signature: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a whole kernel for one signature when it is decorated, from the cache if it is there."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        with _stamped_cache() as can_cache:
+        with _stamped_cache() as can_cache, _optimised_as_a_whole(function.__qualname__):
             compiled = numba.njit(signature, cache=can_cache, error_model="numpy", _nrt=False)(function)
         return cast("Callable[P, R]", compiled)
 

@@ -1,6 +1,6 @@
 """The queues of the engines: finish heap, waiting queue, running list, free slots; in place on `state`'s arrays."""
 
-from glia_bench.sim import state as st
+from glia_bench.sim import columns as col
 from glia_bench.sim.jit import inlined
 from glia_bench.sim.state import State
 from glia_bench.sim.stretch import blocks_of
@@ -43,68 +43,68 @@ def heap_remove(s: State, g: int, size: int, i: int) -> None:
 @inlined
 def wait(s: State, g: int, slot: int, at_head: bool) -> None:
     """Put a request into replica g's waiting queue, at its tail or (after a preemption) its head."""
-    if s.rep[g, st.R_WAIT_HEAD] < 0:
-        s.slots[slot, st.S_NEXT] = -1
-        s.rep[g, st.R_WAIT_HEAD] = slot
-        s.rep[g, st.R_WAIT_TAIL] = slot
+    if s.rep[g, col.R_WAIT_HEAD] < 0:
+        s.slots[slot, col.S_NEXT] = -1
+        s.rep[g, col.R_WAIT_HEAD] = slot
+        s.rep[g, col.R_WAIT_TAIL] = slot
     elif at_head:
-        s.slots[slot, st.S_NEXT] = s.rep[g, st.R_WAIT_HEAD]
-        s.rep[g, st.R_WAIT_HEAD] = slot
+        s.slots[slot, col.S_NEXT] = s.rep[g, col.R_WAIT_HEAD]
+        s.rep[g, col.R_WAIT_HEAD] = slot
     else:
-        s.slots[slot, st.S_NEXT] = -1
-        s.slots[s.rep[g, st.R_WAIT_TAIL], st.S_NEXT] = slot
-        s.rep[g, st.R_WAIT_TAIL] = slot
-    s.view_int[st.V_WAITING, g] += 1
-    s.view_int[st.V_WAITING_TOKENS, g] += s.slots[slot, st.S_PREFILL]
-    s.view_int[st.V_WAITING_BLOCKS, g] += blocks_of(s, s.slots[slot, st.S_PREFILL])
+        s.slots[slot, col.S_NEXT] = -1
+        s.slots[s.rep[g, col.R_WAIT_TAIL], col.S_NEXT] = slot
+        s.rep[g, col.R_WAIT_TAIL] = slot
+    s.view_int[col.V_WAITING, g] += 1
+    s.view_int[col.V_WAITING_TOKENS, g] += s.slots[slot, col.S_PREFILL]
+    s.view_int[col.V_WAITING_BLOCKS, g] += blocks_of(s, s.slots[slot, col.S_PREFILL])
 
 
 @inlined
 def enter_running(s: State, g: int, slot: int) -> None:
     """Put an admitted request into replica g's running list at the place that its key asks for."""
-    s.rep[g, st.R_KEYS] += 1
-    key = s.slots[slot, st.S_ROW] if s.params[st.P_BY_ARRIVAL] else s.rep[g, st.R_KEYS]
-    s.slots[slot, st.S_KEY] = key
-    before = s.rep[g, st.R_RUN_TAIL]
+    s.rep[g, col.R_KEYS] += 1
+    key = s.slots[slot, col.S_NUMBER] if s.params[col.P_BY_ARRIVAL] else s.rep[g, col.R_KEYS]
+    s.slots[slot, col.S_KEY] = key
+    before = s.rep[g, col.R_RUN_TAIL]
     after = -1
-    while before >= 0 and s.slots[before, st.S_KEY] > key:
+    while before >= 0 and s.slots[before, col.S_KEY] > key:
         after = before
-        before = s.slots[before, st.S_PREV]
-    s.slots[slot, st.S_PREV] = before
-    s.slots[slot, st.S_NEXT] = after
+        before = s.slots[before, col.S_PREV]
+    s.slots[slot, col.S_PREV] = before
+    s.slots[slot, col.S_NEXT] = after
     if before >= 0:
-        s.slots[before, st.S_NEXT] = slot
+        s.slots[before, col.S_NEXT] = slot
     else:
-        s.rep[g, st.R_RUN_HEAD] = slot
+        s.rep[g, col.R_RUN_HEAD] = slot
     if after >= 0:
-        s.slots[after, st.S_PREV] = slot
+        s.slots[after, col.S_PREV] = slot
     else:
-        s.rep[g, st.R_RUN_TAIL] = slot
-    s.view_int[st.V_RUNNING, g] += 1
+        s.rep[g, col.R_RUN_TAIL] = slot
+    s.view_int[col.V_RUNNING, g] += 1
 
 
 @inlined
 def leave_running(s: State, g: int, slot: int) -> None:
     """Take a request out of replica g's running list."""
-    before = s.slots[slot, st.S_PREV]
-    after = s.slots[slot, st.S_NEXT]
+    before = s.slots[slot, col.S_PREV]
+    after = s.slots[slot, col.S_NEXT]
     if before >= 0:
-        s.slots[before, st.S_NEXT] = after
+        s.slots[before, col.S_NEXT] = after
     else:
-        s.rep[g, st.R_RUN_HEAD] = after
+        s.rep[g, col.R_RUN_HEAD] = after
     if after >= 0:
-        s.slots[after, st.S_PREV] = before
+        s.slots[after, col.S_PREV] = before
     else:
-        s.rep[g, st.R_RUN_TAIL] = before
-    s.view_int[st.V_RUNNING, g] -= 1
+        s.rep[g, col.R_RUN_TAIL] = before
+    s.view_int[col.V_RUNNING, g] -= 1
 
 
 @inlined
 def release(s: State, e: int, slot: int) -> None:
     """Give a slot and its row of request memory back."""
-    if s.params[st.P_REQUEST_MEMORY]:
-        s.free_rows[e, s.ctl[e, st.C_MEMORY_TOP]] = s.slots[slot, st.S_MEMORY]
-        s.ctl[e, st.C_MEMORY_TOP] += 1
-    s.slots[slot, st.S_ROW] = -1
-    s.free_slots[e, s.ctl[e, st.C_FREE_TOP]] = slot
-    s.ctl[e, st.C_FREE_TOP] += 1
+    if s.params[col.P_REQUEST_MEMORY]:
+        s.free_rows[e, s.ctl[e, col.C_MEMORY_TOP]] = s.slots[slot, col.S_MEMORY]
+        s.ctl[e, col.C_MEMORY_TOP] += 1
+    s.slots[slot, col.S_ROW] = -1
+    s.free_slots[e, s.ctl[e, col.C_FREE_TOP]] = slot
+    s.ctl[e, col.C_FREE_TOP] += 1

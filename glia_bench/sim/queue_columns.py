@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glia_bench.features import FloatArray, IntArray, Queue
-from glia_bench.sim import state as st
+from glia_bench.sim import columns as col
 from glia_bench.sim.jit import inlined
 from glia_bench.sim.state import State
 from glia_bench.sim.views import request_view
@@ -23,7 +23,7 @@ class AssignBuffers(NamedTuple):
 def assign_buffers(capacity: int) -> AssignBuffers:
     """Return empty columns for at most `capacity` held requests."""
     return AssignBuffers(
-        ints=np.zeros((11, capacity), dtype=np.int64),
+        ints=np.zeros((13, capacity), dtype=np.int64),
         floats=np.zeros((5, capacity)),
         u=np.zeros((capacity, 4)),
         out=np.zeros(capacity, dtype=np.int64),
@@ -33,11 +33,13 @@ def assign_buffers(capacity: int) -> AssignBuffers:
 @inlined
 def fill_columns(s: State, tag: FloatArray, buffers: AssignBuffers, e: int, key: np.uint64) -> None:
     """Write the held queue into the columns; the answers start as HOLD."""
-    head = s.ctl[e, st.C_QHEAD]
+    q = e * s.params[col.P_ROUTERS] + s.ctl[e, col.C_ROUTER]
+    head = s.held_meta[q, col.Q_HEAD]
     ints = buffers.ints
     floats = buffers.floats
-    for k in range(s.ctl[e, st.C_QLEN]):
-        request = request_view(s, tag, key, e, s.queue_slot[e, head + k], 0)
+    for k in range(s.held_meta[q, col.Q_LENGTH]):
+        slot = s.held_slot[q, head + k]
+        request = request_view(s, tag, key, e, slot, s.slots[slot, col.S_GENERATED])
         ints[0, k] = request.id
         ints[1, k] = request.slot
         ints[2, k] = request.tenant
@@ -49,6 +51,8 @@ def fill_columns(s: State, tag: FloatArray, buffers: AssignBuffers, e: int, key:
         ints[8, k] = request.slo_class
         ints[9, k] = request.generated_tokens
         ints[10, k] = request.restarts
+        ints[11, k] = request.computed_tokens
+        ints[12, k] = request.cached_tokens
         floats[0, k] = request.predicted_tokens
         floats[1, k] = request.ttft_slo_s
         floats[2, k] = request.tpot_slo_s
@@ -76,6 +80,8 @@ def queue_view(buffers: AssignBuffers, n: int) -> Any:
         i[8, :n],
         i[9, :n],
         i[10, :n],
+        i[11, :n],
+        i[12, :n],
         f[0, :n],
         f[1, :n],
         f[2, :n],

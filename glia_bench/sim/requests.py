@@ -1,96 +1,135 @@
-"""Live requests: opening a slot at arrival, applying a router's answer, releasing the slot, events for the hooks."""
+"""Live requests: opening a slot at arrival, applying a router's answer, events for the hooks."""
 
-from glia_bench.features import Memory
-from glia_bench.sim import held_queue
-from glia_bench.sim import state as st
-from glia_bench.sim.batching import dispatch
+import numpy as np
+
+from glia_bench.sim import batching, queues
+from glia_bench.sim import columns as col
+from glia_bench.sim.hashes import draw, fold
 from glia_bench.sim.jit import inlined
 from glia_bench.sim.lists import release
 from glia_bench.sim.state import State
-from glia_bench.sim.views import fold
 from glia_bench.types import REJECTED
 
 
 @inlined
-def open_slot(s: State, memory: Memory, e: int) -> int:
-    """Take a free slot for the next arrival; -1 if there is none."""
-    top = s.ctl[e, st.C_FREE_TOP] - 1
+def open_slot(s: State, e: int, i: int, key: np.uint64) -> int:
+    """Take a free slot for row i, which arrives now; -1 if there is none."""
+    top = s.ctl[e, col.C_FREE_TOP] - 1
     if top < 0:
         return -1
     slot = s.free_slots[e, top]
-    s.ctl[e, st.C_FREE_TOP] = top
-    number = s.ctl[e, st.C_NEXT]
-    prompt = s.prompt_tokens[e, number]
-    s.slots[slot, st.S_ROW] = e * s.arrival_ps.shape[1] + number
-    s.slots[slot, st.S_PREFILL] = prompt
-    s.slots[slot, st.S_TOTAL] = prompt + s.output_tokens[e, number]
-    s.slots[slot, st.S_START] = -1
-    s.slots[slot, st.S_PROMPT] = prompt
-    s.slots[slot, st.S_RESTARTS] = 0
-    s.slots[slot, st.S_ARRIVED] = s.arrival_ps[e, number]
-    s.slots[slot, st.S_DISPATCHED] = -1
-    s.slots[slot, st.S_SCHEDULED] = -1
-    s.slots[slot, st.S_FIRST] = -1
-    s.slots[slot, st.S_REPLICA] = -1
-    s.slots[slot, st.S_MEMORY] = 0
-    if s.params[st.P_REQUEST_MEMORY]:
-        if s.ctl[e, st.C_MEMORY_TOP] > 0:
-            s.ctl[e, st.C_MEMORY_TOP] -= 1
-            row = s.free_rows[e, s.ctl[e, st.C_MEMORY_TOP]]
+    s.ctl[e, col.C_FREE_TOP] = top
+    number = s.ctl[e, col.C_NUMBER]
+    now = s.ctl[e, col.C_NOW]
+    prompt = s.prompt_tokens[e, i]
+    s.slots[slot, col.S_NUMBER] = number
+    s.slots[slot, col.S_ROW] = e * s.arrival_ps.shape[1] + i
+    s.slots[slot, col.S_PREFILL] = prompt
+    s.slots[slot, col.S_TOTAL] = prompt + s.output_tokens[e, i]
+    s.slots[slot, col.S_START] = -1
+    s.slots[slot, col.S_PROMPT] = prompt
+    s.slots[slot, col.S_RESTARTS] = 0
+    s.slots[slot, col.S_ARRIVED] = now
+    s.slots[slot, col.S_DISPATCHED] = -1
+    s.slots[slot, col.S_SCHEDULED] = -1
+    s.slots[slot, col.S_FIRST] = -1
+    s.slots[slot, col.S_REPLICA] = -1
+    s.slots[slot, col.S_MEMORY] = 0
+    s.slots[slot, col.S_ROUTER] = 0
+    s.slots[slot, col.S_GENERATED] = 0
+    if s.params[col.P_REQUEST_MEMORY]:
+        if s.ctl[e, col.C_MEMORY_TOP] > 0:
+            s.ctl[e, col.C_MEMORY_TOP] -= 1
+            row = s.free_rows[e, s.ctl[e, col.C_MEMORY_TOP]]
         else:
-            row = s.ctl[e, st.C_MEMORY_NEW]
-            s.ctl[e, st.C_MEMORY_NEW] += 1
-        s.slots[slot, st.S_MEMORY] = row
-        memory.request[row, :] = 0.0
-        memory.tag[row] = 0.0
-    s.ctl[e, st.C_NEXT] = number + 1
-    s.ctl[e, st.C_LIVE] += 1
-    s.ctl[e, st.C_SUM] -= s.slots[slot, st.S_ARRIVED]
+            row = s.ctl[e, col.C_MEMORY_NEW]
+            s.ctl[e, col.C_MEMORY_NEW] += 1
+        s.slots[slot, col.S_MEMORY] = row
+        s.memory.request[row, :] = 0.0
+        s.memory.tag[row] = 0.0
+    if s.params[col.P_FULL]:
+        s.slots[slot, col.S_COMPUTED] = 0
+        s.slots[slot, col.S_BLOCKS] = 0
+        s.slots[slot, col.S_KEYED] = 0
+        s.slots[slot, col.S_TOKENS] = 0
+        s.slots[slot, col.S_ADMITTED] = 0
+        s.slots[slot, col.S_CACHED] = -1
+        s.extra[e * s.arrival_ps.shape[1] + i, 0] = now
+        s.came[e, i] = 1
+        s.second[e, 0, col.A_ARRIVALS] += 1
+        s.second[e, 0, col.A_TOKENS] += prompt
+        if s.params[col.P_ROUTERS] > 1:
+            s.slots[slot, col.S_ROUTER] = np.int64(draw(key, 2, number) % np.uint64(s.params[col.P_ROUTERS]))
+    s.ctl[e, col.C_NUMBER] = number + 1
+    s.ctl[e, col.C_LIVE] += 1
+    s.ctl[e, col.C_SUM] -= now
     return slot
 
 
 @inlined
 def apply_answer(s: State, e: int, position: int, answer: int) -> int:
-    """Apply an answer for the held request at a position. Returns 1 if it left the queue, 0 if held, -1 if invalid."""
-    slot = s.queue_slot[e, s.ctl[e, st.C_QHEAD] + position]
-    replicas = s.params[st.P_REPLICAS]
-    s.ctl[e, st.C_SLOT] = slot
-    s.ctl[e, st.C_ANSWER] = answer
+    """Apply an answer for the held request at a position. Returns 1 if it left the queue, 0 if held, -1 if invalid.
+
+    A dispatch is complete only in the plain engine; the full one goes on with `steps.dispatch`.
+    """
+    q = e * s.params[col.P_ROUTERS] + s.ctl[e, col.C_ROUTER]
+    slot = s.held_slot[q, s.held_meta[q, col.Q_HEAD] + position]
+    replicas = s.params[col.P_REPLICAS]
+    s.ctl[e, col.C_SLOT] = slot
+    s.ctl[e, col.C_ANSWER] = answer
     g = e * replicas + answer
-    if answer < -2 or answer >= replicas or (answer >= 0 and s.view_int[st.V_READY, g] == 0):
+    if answer < -2 or answer >= replicas or (answer >= 0 and s.view_int[col.V_READY, g] == 0):
         return -1
-    now = s.ctl[e, st.C_NOW]
-    number = s.slots[slot, st.S_ROW] - e * s.arrival_ps.shape[1]
-    s.hash[e] = fold(fold(fold(s.hash[e], number), answer + 2), now)
-    s.ctl[e, st.C_DECISIONS] += 1
+    now = s.ctl[e, col.C_NOW]
+    s.hash[e] = fold(fold(fold(s.hash[e], s.slots[slot, col.S_NUMBER]), answer + 2), now)
+    s.ctl[e, col.C_DECISIONS] += 1
     if answer == -1:
         return 0
-    held_queue.remove(s, e, position)
+    queues.remove(s.held_rank, s.held_slot, s.held_meta, q, position)
+    s.ctl[e, col.C_HELD] -= 1
     if answer == -2:
-        s.records[s.slots[slot, st.S_ROW], 0] = REJECTED
-        s.ctl[e, st.C_LAST] = now
-        s.ctl[e, st.C_LIVE] -= 1
-        s.ctl[e, st.C_SUM] += s.ctl[e, st.C_HORIZON]
+        row = s.slots[slot, col.S_ROW]
+        s.records[row, 0] = REJECTED
+        s.ctl[e, col.C_LAST] = now
+        s.ctl[e, col.C_LIVE] -= 1
+        s.ctl[e, col.C_SUM] += s.ctl[e, col.C_HORIZON]
+        if s.params[col.P_FULL]:
+            write_rejected(s, e, slot, row)
         release(s, e, slot)
     else:
-        s.ctl[e, st.C_IDLE_SINCE] = -1
-        dispatch(s, g, slot, now)
-    if s.ctl[e, st.C_QLEN] == 0:
-        s.ctl[e, st.C_IDLE_SINCE] = -1
+        s.ctl[e, col.C_IDLE_SINCE] = -1
+        if s.params[col.P_FULL] == 0:
+            batching.dispatch(s, g, slot, now)
+    if s.ctl[e, col.C_HELD] == 0:
+        s.ctl[e, col.C_IDLE_SINCE] = -1
     return 1
+
+
+@inlined
+def write_rejected(s: State, e: int, slot: int, row: int) -> None:
+    """Record what a request went through before it was rejected: it may have come back from a lost replica."""
+    if s.slots[slot, col.S_REPLICA] >= 0:
+        s.records[row, 1] = s.slots[slot, col.S_REPLICA] - e * s.params[col.P_REPLICAS]
+    s.records[row, 2] = s.slots[slot, col.S_RESTARTS]
+    s.records[row, 3] = s.slots[slot, col.S_DISPATCHED]
+    s.records[row, 4] = s.slots[slot, col.S_SCHEDULED]
+    s.records[row, 5] = s.slots[slot, col.S_FIRST]
+    s.extra[row, 1] = max(s.slots[slot, col.S_CACHED], 0)
+    s.ended[e, s.ctl[e, col.C_ENDED]] = row - e * s.arrival_ps.shape[1]
+    s.ctl[e, col.C_ENDED] += 1
 
 
 @inlined
 def sort_events(s: State, e: int) -> None:
     """Order the pending events: first tokens, then finishes, each in request order."""
-    for k in range(1, s.ctl[e, st.C_EVENTS]):
+    for k in range(1, s.ctl[e, col.C_EVENTS]):
         kind = s.events[e, k, 0]
         slot = s.events[e, k, 1]
-        row = s.slots[slot, st.S_ROW]
+        number = s.slots[slot, col.S_NUMBER]
         i = k
         while i > 0 and (
             s.events[e, i - 1, 0] > kind
-            or (s.events[e, i - 1, 0] == kind and s.slots[s.events[e, i - 1, 1], st.S_ROW] > row)
+            or (s.events[e, i - 1, 0] == kind and s.slots[s.events[e, i - 1, 1], col.S_NUMBER] > number)
         ):
             s.events[e, i, 0] = s.events[e, i - 1, 0]
             s.events[e, i, 1] = s.events[e, i - 1, 1]

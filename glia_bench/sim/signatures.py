@@ -6,24 +6,32 @@ import numba
 import numpy as np
 from numba import types
 
+from glia_bench.cluster import EngineSpec, LatencyTable, uniform_cluster
 from glia_bench.features import (
     FLOAT_REPLICA_FIELDS,
     INT_REPLICA_FIELDS,
     Cluster,
+    Inflight,
     Perf,
+    Replica,
     Replicas,
     Request,
+    Window,
     schema,
 )
+from glia_bench.sim import columns as col
+from glia_bench.sim.by_reference import reference_type
 from glia_bench.sim.jit import plain
 from glia_bench.sim.queue_columns import assign_buffers, queue_view
 from glia_bench.sim.state import State, make_memory, make_state
-from glia_bench.types import ClusterSpec, EngineSpec, LatencyTable
 
 EXAMPLE_PERF = Perf(0.0, 0.0, 0.0, 0.0, 0.0)
 _zeros = [0.0 if f.dtype == "float64" else 0 for f in schema("request")]
 EXAMPLE_REQUEST = Request._make([*_zeros[:-1], (0.0, 0.0, 0.0, 0.0)])
-EXAMPLE_CLUSTER = Cluster(0.0, 1, 1, 1, 16, 0.0, EXAMPLE_PERF)
+NOBODY = Inflight(*(np.zeros(0, dtype=f.dtype) for f in schema("inflight")))
+"""In-flight rows of a design that does not read them."""
+EXAMPLE_CLUSTER = Cluster(0.0, 1, 1, 1, 0, 16, 0.0, EXAMPLE_PERF, NOBODY)
+EXAMPLE_REPLICA = Replica(0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, EXAMPLE_PERF)
 
 
 def read_only(array: Any) -> Any:
@@ -36,6 +44,8 @@ def read_only(array: Any) -> Any:
 def replica_view(state: State) -> Replicas:
     """Return the replicas of a single run as hooks see them: read-only rows of the view arrays."""
     rows = {name: read_only(state.view_int[k]) for k, name in enumerate(INT_REPLICA_FIELDS)}
+    if state.params[col.P_INTERVAL]:
+        rows |= {INT_REPLICA_FIELDS[k]: read_only(state.published[k]) for k in col.ENGINE_FIELDS}
     rows |= {name: read_only(state.view_float[k]) for k, name in enumerate(FLOAT_REPLICA_FIELDS)}
     return Replicas(**rows)
 
@@ -51,8 +61,9 @@ def _example_state() -> State:
         max_running=1,
         num_blocks=1,
     )
-    latency = LatencyTable(name="example", token_ps=np.ones(3, dtype=np.int64), context_ps=0, pair_ps=0)
-    cluster = ClusterSpec(num_replicas=1, engine=engine, latency=latency)
+    one = np.ones(3, dtype=np.int64)
+    latency = LatencyTable(name="example", token_ps=one, context_ps=one, decode_ps=one, pair_ps=0)
+    cluster = uniform_cluster(num_replicas=1, engine=engine, latency=latency)
     return make_state(cluster, num_envs=1, num_requests=1, capacity=1)
 
 
@@ -60,29 +71,44 @@ _state = _example_state()
 _buffers = assign_buffers(1)
 _memory = make_memory({}, num_replicas=1, request_rows=1)
 _REQUEST, _CLUSTER, _MEMORY = numba.typeof(EXAMPLE_REQUEST), numba.typeof(EXAMPLE_CLUSTER), numba.typeof(_memory)
-_REPLICAS = numba.typeof(replica_view(_state))
+_REPLICAS, _REPLICA = numba.typeof(replica_view(_state)), numba.typeof(EXAMPLE_REPLICA)
 _QUEUE = numba.typeof(plain(queue_view)(_buffers, 1))
+_WINDOW = numba.typeof(
+    Window(
+        *(read_only(np.zeros((1, 1) if k < 13 else 1, dtype=field.dtype)) for k, field in enumerate(schema("window")))
+    )
+)
 
-HOOK_ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "route": (_REQUEST, _REPLICAS, _CLUSTER, _MEMORY),
-    "rank": (_REQUEST, _CLUSTER, _MEMORY),
-    "assign": (_QUEUE, _REPLICAS, _CLUSTER, _MEMORY, types.int64[::1]),
-    "on_dispatch": (_REQUEST, types.int64, _MEMORY),
-    "on_first_token": (_REQUEST, types.int64, _MEMORY),
-    "on_finish": (_REQUEST, types.int64, _MEMORY),
+HOOK_TYPES: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "route": ((_REQUEST, _REPLICAS, _CLUSTER, _MEMORY), types.int64),
+    "rank": ((_REQUEST, _CLUSTER, _MEMORY), types.float64),
+    "assign": ((_QUEUE, _REPLICAS, _CLUSTER, _MEMORY, types.int64[::1]), types.none),
+    "on_dispatch": ((_REQUEST, types.int64, _MEMORY), types.none),
+    "on_first_token": ((_REQUEST, types.int64, _MEMORY), types.none),
+    "on_finish": ((_REQUEST, types.int64, _MEMORY), types.none),
 }
-"""Numba argument types of every routing hook."""
-HOOK_RESULTS: dict[str, Any] = {
-    "route": types.int64,
-    "rank": types.float64,
-    "assign": types.none,
-    "on_dispatch": types.none,
-    "on_first_token": types.none,
-    "on_finish": types.none,
+"""Numba argument types and result type of every routing hook."""
+SCHEDULER_TYPES: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "rank": ((_REQUEST, _REPLICA, _MEMORY), types.float64),
+    "admit": ((_REQUEST, _REPLICA, _MEMORY), types.boolean),
+    "evict_rank": ((_REQUEST, _REPLICA, _MEMORY), types.float64),
+    "tokens": ((_REQUEST, _REPLICA, types.int64, _MEMORY), types.int64),
+    "plan": ((_REPLICA, _MEMORY), types.UniTuple(types.int64, 2)),
+    "on_step": ((_REPLICA, _MEMORY), types.none),
 }
-"""Numba result type of every routing hook."""
+"""The same of every scheduling hook."""
+SCALER_TYPES: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "scale": ((_WINDOW, _CLUSTER, _MEMORY), None),
+    "drain_rank": ((_REPLICA, _MEMORY), types.float64),
+}
+"""The same of every autoscaling hook; `scale` answers an integer or a tuple of them."""
 
-STATE = numba.typeof(_state)
-"""Type of `State`."""
-SERVICES = (_REPLICAS, numba.typeof(EXAMPLE_PERF), _MEMORY, numba.typeof(_buffers), types.uint64)
-"""Types of the last arguments of every kernel: replicas, perf, memory, buffers, key of `request.u`."""
+STATE = reference_type(_state)
+"""Type of references to a `State`."""
+SERVICES = (_REPLICAS, numba.typeof(_buffers), numba.typeof(NOBODY), types.uint64, types.uint64)
+"""Types of the last arguments of every kernel: replicas, buffers, nobody, keys of `request.u` and `draw`."""
+
+
+def functions(table: dict[str, tuple[tuple[Any, ...], Any]]) -> list[Any]:
+    """Return the first-class function types of a table of hooks."""
+    return [types.FunctionType(result(*arguments)) for arguments, result in table.values()]

@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from glia_bench.errors import UnknownTaskError, did_you_mean
-from glia_bench.tasks.routing import paper_exact_v0, paper_sweep_v0, paper_v0
+from glia_bench.tasks.autoscaling import burst_v0
+from glia_bench.tasks.cluster import sessions_v0 as cluster_sessions_v0
+from glia_bench.tasks.routing import paper_exact_v0, paper_sweep_v0, paper_v0, sessions_v0
+from glia_bench.tasks.scheduling import chat_v0
 from glia_bench.tasks.task import Task
 
-TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.id: task for task in (paper_v0.TASK, paper_sweep_v0.TASK, paper_exact_v0.TASK)}
-)
+_MODULES = (paper_v0, paper_sweep_v0, paper_exact_v0, sessions_v0, chat_v0, burst_v0, cluster_sessions_v0)
+
+TASKS: Mapping[str, Task] = MappingProxyType({module.TASK.id: module.TASK for module in _MODULES})
 """Every task by id, in the order of tables."""
 
-SUITE_NUM_SEEDS: Mapping[str, int] = MappingProxyType({"quick": 10, "paper": 10, "full": 10})
-"""Suites, smallest first, with the number of development seeds that each runs."""
+SUITE_NUM_SEEDS: Mapping[str, int] = MappingProxyType({"quick": 10, "next": 3, "paper": 10, "full": 10})
+"""Suites, smallest first, with the number of development seeds that each runs. `next` holds one new task of each track:
+their rates and references may still move."""
 
 SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {suite: tuple(task.id for task in TASKS.values() if suite in task.suites) for suite in SUITE_NUM_SEEDS}

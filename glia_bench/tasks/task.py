@@ -11,12 +11,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from glia_bench.case import Case, Fault, Trace
+from glia_bench.cluster import PS_PER_S, ClusterSpec, Ints
 from glia_bench.errors import InvalidSpecError, InvalidTraceError
 from glia_bench.policy import Track
-from glia_bench.types import PS_PER_S, Case, ClusterSpec, Ints, Trace
 from glia_bench.workloads.arrivals import PS_PER_US
 from glia_bench.workloads.lengths import MAX_REQUEST_TOKENS
 from glia_bench.workloads.lengths_file import Lengths
+from glia_bench.workloads.predictor import NO_PREDICTOR, LengthPredictor, predict
 from glia_bench.workloads.streams import Stream
 
 MIN_LOAD, MAX_LOAD = 0.01, 10.0
@@ -25,18 +27,13 @@ CLOCK_OFFSET_LIMIT_S = 1_000_000
 TraceMaker: TypeAlias = Callable[[int, int, Lengths | None], Trace]
 """(rate in requests per 1,000,000 s, seed, lengths from the user or None) -> trace."""
 
+FaultMaker: TypeAlias = Callable[[float, int], tuple[Fault, ...]]
+"""(load, seed) -> what befalls replicas."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SLO:
-    """Latency objectives that every request of a task has; inf where there is none.
 
-    Attributes:
-        ttft_s: Time to first token.
-        tpot_s: Mean time per output token after the first.
-    """
-
-    ttft_s: float = math.inf
-    tpot_s: float = math.inf
+def no_faults(load: float, seed: int) -> tuple[Fault, ...]:
+    """Return the faults of a run in which nothing fails."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +48,7 @@ class Task:
         source: Where the setting comes from.
         objective: Name of the cost in scoring/metrics.py; lower is better.
         suites: Suites that it belongs to.
-        cluster: The system.
+        cluster: The system; its classes are the task's latency objectives.
         reference_rate_rps: Mean arrival rate at load 1.
         rate_basis: What that rate is: a capacity found by a rule, or a source's nominal rate.
         loads: Fractions of that rate that the full suite runs.
@@ -64,7 +61,9 @@ class Task:
         any_load: Whether loads other than `loads` make sense.
         needs_lengths: Whether the user must give a lengths file.
         lengths_hint: Where to get it, for the error message.
-        slo: Latency objectives, or None.
+        predictor: Length predictor granted to designs.
+        faults: Draws what befalls replicas.
+        gpu_seconds_per_request: GPU time of a request at capacity: w in objectives that price GPU time, else 0.
         published: Published mean end-to-end latency in seconds by policy, or None.
     """
 
@@ -88,7 +87,9 @@ class Task:
     any_load: bool = True
     needs_lengths: bool = False
     lengths_hint: str = ""
-    slo: SLO | None = None
+    predictor: LengthPredictor = NO_PREDICTOR
+    faults: FaultMaker = no_faults
+    gpu_seconds_per_request: float = 0.0
     published: Mapping[str, float] | None = None
 
     def case(self, load: float, seed: int, lengths: Lengths | None = None) -> Case:
@@ -107,12 +108,16 @@ class Task:
         seed = _checked_seed(seed)
         if self.needs_lengths and lengths is None:
             raise InvalidTraceError(f"{self.id} needs {self.lengths_hint}: pass --lengths FILE")
+        trace = self.trace(round(self.reference_rate_rps * load * 1_000_000), seed, lengths)
         return Case(
             cluster=self.cluster,
-            trace=self.trace(round(self.reference_rate_rps * load * 1_000_000), seed, lengths),
+            trace=trace,
             drain_s=self.drain_s,
             clock_offset_ps=Stream(self.id, seed, "clock offset").below(CLOCK_OFFSET_LIMIT_S * PS_PER_S),
             policy_seed=Stream(self.id, seed, "policy seed").below(1 << 63),
+            scenario_seed=Stream(self.id, seed, "scenario seed").below(1 << 63),
+            faults=self.faults(load, seed),
+            predicted_tokens=predict(self.predictor, trace, self.id, seed),
         )
 
     def _checked_load(self, load: float) -> float:

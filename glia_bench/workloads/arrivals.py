@@ -1,25 +1,26 @@
-"""Arrival times on a microsecond grid: a renewal process from an integer gap table, and the paper's own sequence.
+"""Arrival times on a microsecond grid: renewal processes along a rate, and the paper's own sequence.
 
-The renewal process uses no floating point. The paper's sequence is NumPy's legacy lognormal, whose last bit may depend
-on the platform's libm; rounded to microseconds it is checked against a frozen hash, so a platform that differs fails
-loudly. Left out here: modulated rates, sessions, recorded traces.
+Renewal processes draw their gaps from an integer table and use no floating point; their rate is constant or follows a
+curve. The paper's sequence is NumPy's legacy lognormal, whose last bit may depend on
+the platform's libm; rounded to microseconds it is checked against a frozen hash, so a platform that differs fails
+loudly. Left out here: recorded traces.
 """
 
 import hashlib
+import itertools
 import math
+from bisect import bisect_right
 
 import numpy as np
 
+from glia_bench.cluster import Ints
 from glia_bench.errors import EvaluationFailure
 from glia_bench.features import FloatArray
-from glia_bench.types import Ints
-from glia_bench.workloads.quantile_table import QuantileTable
+from glia_bench.workloads.quantile_table import UNIT_LOG2, QuantileTable
 from glia_bench.workloads.streams import Stream
 
 US_PER_S = 1_000_000
 PS_PER_US = 1_000_000
-GAP_UNIT_LOG2 = 20
-"""Gap tables are in units of 2^-20 of the mean gap."""
 
 PAPER_SEED = 192
 PAPER_SIGMA = 2.0
@@ -45,7 +46,7 @@ def renewal_arrivals_us(stream: Stream, gaps: QuantileTable, *, rate_urps: int, 
     arrivals = [0]
     units = 0
     # arrival = units * 2^-20 / rate: Python integers, as the product passes 64 bits
-    divisor = rate_urps << GAP_UNIT_LOG2
+    divisor = rate_urps << UNIT_LOG2
     while True:
         for gap in gaps.draw(stream.bits(_DRAWS_AT_ONCE)).tolist():
             units += gap
@@ -53,6 +54,38 @@ def renewal_arrivals_us(stream: Stream, gaps: QuantileTable, *, rate_urps: int, 
             if arrival >= horizon_us:
                 return np.array(arrivals, dtype=np.int64)
             arrivals.append(arrival)
+
+
+def modulated_arrivals_us(
+    stream: Stream, gaps: QuantileTable, *, rate_urps: int, levels: list[int], step_us: int
+) -> Ints:
+    """Return arrivals of a renewal process whose clock runs with a rate curve: gaps are drawn in expected requests.
+
+    Args:
+        stream: Source of the gaps, used from where it stands.
+        gaps: Gap quantiles in units of 2^-20 of the mean.
+        rate_urps: Mean rate over the whole curve in requests per 1,000,000 s; at least 1.
+        levels: Relative rates of consecutive steps, at least 0, not all 0; their scale does not matter.
+        step_us: Length of a step.
+
+    Returns:
+        Microseconds from the start of the curve to before its end, not decreasing; int64.
+    """
+    # In a step of level L the expected requests grow by rate * L / mean level; all terms stand here times their
+    # denominators, in Python integers.
+    speeds = [(rate_urps * level * len(levels)) << UNIT_LOG2 for level in levels]
+    reached = [0, *itertools.accumulate(speed * step_us for speed in speeds)]
+    scale = US_PER_S * 1_000_000 * sum(levels)
+    arrivals: list[int] = []
+    units = 0
+    while True:
+        for gap in gaps.draw(stream.bits(_DRAWS_AT_ONCE)).tolist():
+            units += gap
+            due = units * scale
+            if due >= reached[-1]:
+                return np.array(arrivals, dtype=np.int64)
+            step = bisect_right(reached, due) - 1
+            arrivals.append(step * step_us + (due - reached[step]) // speeds[step])
 
 
 def paper_arrivals_s(rate_rps: float, horizon_s: float) -> FloatArray:

@@ -6,7 +6,7 @@ Left out: turns, shared prefixes, other services.
 
 import numpy as np
 
-from glia_bench.types import Ints
+from glia_bench.cluster import Ints
 from glia_bench.workloads.lengths_file import Lengths
 from glia_bench.workloads.quantile_table import shipped_table
 from glia_bench.workloads.streams import Stream

@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from glia_bench.cluster import Ints
 from glia_bench.errors import InvalidTraceError
-from glia_bench.types import Ints
 
 MAX_ROWS = 1_000_000
 MAX_TOTAL_TOKENS = 8192

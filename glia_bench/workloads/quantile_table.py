@@ -10,13 +10,16 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glia_bench.types import Ints
+from glia_bench.cluster import Ints
 
 FRACTION_LOG2 = 16
+UNIT_LOG2 = 20
+"""Tables of gaps and factors are in units of 2^-20 of the mean."""
 
 Bits = npt.NDArray[np.uint64]
 
@@ -69,11 +72,17 @@ class QuantileTable:
         return np.array(starts, dtype=np.uint64), np.array(shifts, dtype=np.uint64)
 
 
+def shipped_data(name: str) -> dict[str, Any]:
+    """Return a file of workloads/tables by its stem; it says unit, source and licence."""
+    text = resources.files("glia_bench.workloads").joinpath("tables", f"{name}.json").read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
 @cache
 def shipped_table(name: str) -> QuantileTable:
-    """Return a table of workloads/tables by its file's stem; the file says unit, source and licence."""
-    text = resources.files("glia_bench.workloads").joinpath("tables", f"{name}.json").read_text(encoding="utf-8")
-    data = json.loads(text)
+    """Return a quantile table of workloads/tables by its file's stem."""
+    data = shipped_data(name)
     knots = np.array(data["knots"], dtype=np.int64)
     knots.setflags(write=False)
     return QuantileTable(octaves=data["octaves"], bins_log2=data["bins_log2"], knots=knots)

@@ -1,4 +1,4 @@
-"""Least-loaded queue that holds while KV memory is short: a start to copy and change.
+"""Least-loaded queue that holds while KV memory is short: a router to copy and change.
 
 Idea: send each request to the replica with the fewest requests, but only where its prompt and some room for its output
 fit; otherwise keep it in the held queue, shortest prompt first, until memory is free.

@@ -1,23 +1,45 @@
 """Every baseline takes the same decisions compiled and as plain Python, and says what it is."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from moments import play
+from moments import play, play_autoscaler, play_scheduler
 
 from glia_bench.loading import facts_of, shipped_policies
-from glia_bench.policy import Policy
+from glia_bench.policy import TRACKS, Policy
 
 POLICIES = shipped_policies()
+ROUTERS = [policy for policy in POLICIES if policy.routing]
+SCHEDULERS = [policy for policy in POLICIES if policy.scheduling]
+AUTOSCALERS = [policy for policy in POLICIES if policy.autoscaling]
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+@pytest.mark.parametrize("policy", ROUTERS, ids=lambda policy: policy.name)
 def test_compiled_equals_plain(policy: Policy) -> None:
     """Over 2,000 random moments, memory carried along, both tiers give the same answers and the same bits of memory."""
     plain = play(policy, compile_hooks=False, seed=20, moments=2000)
     assert play(policy, compile_hooks=True, seed=20, moments=2000) == plain
     assert set(plain.answers) >= {0, 1, 2, 3, 4}, "the walk must reach every replica"
+
+
+@pytest.mark.parametrize("policy", SCHEDULERS, ids=lambda policy: policy.name)
+def test_compiled_schedulers_equal_plain(policy: Policy) -> None:
+    """Over 1,000 random moments of a replica, both tiers of a scheduler answer alike, and not always the same."""
+    plain = play_scheduler(policy, compile_hooks=False, seed=21, moments=1000)
+    assert play_scheduler(policy, compile_hooks=True, seed=21, moments=1000) == plain
+    assert len(set(plain)) > 1
+
+
+@pytest.mark.parametrize("policy", AUTOSCALERS, ids=lambda policy: policy.name)
+def test_compiled_autoscalers_equal_plain(policy: Policy) -> None:
+    """Over 400 decisions, each obeyed, both tiers of an autoscaler ask for the same sizes, all within the quota."""
+    plain = play_autoscaler(policy, compile_hooks=False, seed=22, moments=400)
+    assert play_autoscaler(policy, compile_hooks=True, seed=22, moments=400) == plain
+    assert {type(size) for size in plain} == {int}
+    assert 1 <= min(plain) <= max(plain) <= 8
+    assert (len(set(plain)) > 1) == (policy.name != "fixed")
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
@@ -36,16 +58,34 @@ def test_says_what_it_is(policy: Policy) -> None:
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_is_transparent(policy: Policy) -> None:
     """Which fields a baseline reads can be told from its text, and its author gets no remarks."""
-    assert policy.fields_read
+    assert policy.fields_read is not None
+    assert (len(policy.fields_read) > 0) == any((policy.routing, policy.scheduling, policy.autoscaling))
     assert policy.notes == ()
 
 
-def test_this_release_ships_thirteen() -> None:
-    """The rows of the first release, by kind."""
-    names = {kind: [p.name for p in POLICIES if p.kind == kind] for kind in ("human", "published_ai", "null")}
-    assert names == {
-        "human": ["expert", "llq", "lor", "lor_vidur", "round_robin", "spt_hold"],
-        "published_ai": ["funsearch_fig13", "hra", "hra_deployed", "hra_fifo", "hra_file"],
-        "null": ["do_nothing", "random"],
+def test_names_are_unique() -> None:
+    """One name stands for one policy, whatever its track."""
+    assert [name for name, count in Counter(policy.name for policy in POLICIES).items() if count > 1] == []
+    assert all(Path(policy.path).is_file() and policy.is_shipped for policy in POLICIES)
+
+
+def test_what_ships() -> None:
+    """The rows of this release, by track and kind."""
+    names = {
+        track: {kind: [p.name for p in shipped_policies(track) if p.kind == kind] for kind in ("human", "null")}
+        for track in TRACKS
     }
-    assert all(Path(p.path).is_file() and p.is_shipped and p.track == "routing" for p in POLICIES)
+    assert names == {
+        "routing": {
+            "human": ["expert", "llq", "lor", "lor_vidur", "round_robin", "spt_hold"],
+            "null": ["do_nothing", "random"],
+        },
+        "scheduling": {
+            "human": ["headroom", "sjf_prompt", "vllm_v1_fcfs"],
+            "null": ["engine_default", "random_order"],
+        },
+        "autoscaling": {"human": ["fixed", "hpa"], "null": []},
+        "cluster": {"human": ["stack_plain"], "null": []},
+    }
+    published = {policy.name: policy.track for policy in POLICIES if policy.kind == "published_ai"}
+    assert published == dict.fromkeys(["funsearch_fig13", "hra", "hra_deployed", "hra_fifo", "hra_file"], "routing")

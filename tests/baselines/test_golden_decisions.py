@@ -16,10 +16,10 @@ from glia_bench.loading import load_policy, shipped_policies
 def decide(name: str, prompt_tokens: int = 100, u: float = 0.0, **replica_fields: Sequence[float]) -> int:
     """Return the answer of a shipped policy at one moment, asked of its plain Python hook."""
     policy = load_policy(name)
-    return int(policy.hooks["route"](*moment(policy, prompt_tokens, u, **replica_fields)))
+    return int(policy.routing["route"](*moment(policy, prompt_tokens, u, **replica_fields)))
 
 
-ROUTERS = [policy.name for policy in shipped_policies() if "route" in policy.hooks]
+ROUTERS = [policy.name for policy in shipped_policies("routing") if "route" in policy.routing]
 
 
 @pytest.mark.parametrize("name", ROUTERS)
@@ -37,14 +37,14 @@ def test_only_the_last_is_ready(name: str) -> None:
 @pytest.mark.parametrize("name", ["expert", "hra", "hra_file", "hra_deployed", "spt_hold"])
 def test_shortest_prompt_first(name: str) -> None:
     """The admission routers rank by prompt tokens, so that equal prompts keep their arrival order."""
-    rank = load_policy(name).hooks["rank"]
+    rank = load_policy(name).routing["rank"]
     memory = make_memory({}, 1)
     assert [rank(make_request(prompt), make_cluster(1), memory) for prompt in (43, 43, 4096)] == [43.0, 43.0, 4096.0]
 
 
 def test_fifo_has_no_rank() -> None:
     """`hra_fifo` is `hra` line by line, without its rank."""
-    fifo, hra = load_policy("hra_fifo").hooks, load_policy("hra").hooks
+    fifo, hra = load_policy("hra_fifo").routing, load_policy("hra").routing
     assert set(fifo) == {"route"}
     assert inspect.getsource(fifo["route"]) == inspect.getsource(hra["route"])
 
@@ -53,9 +53,9 @@ def test_round_robin_skips_replicas_that_are_not_ready() -> None:
     """Turns go over the ready replicas in index order; the counter goes on when the set changes."""
     policy = load_policy("round_robin")
     now = moment(policy, ready=[1, 0, 1, 1])
-    assert [policy.hooks["route"](*now) for _ in range(4)] == [0, 2, 3, 0]
+    assert [policy.routing["route"](*now) for _ in range(4)] == [0, 2, 3, 0]
     now = now._replace(replicas=make_replicas(4))  # all ready; this is pick number 4 of 4 replicas
-    assert [policy.hooks["route"](*now) for _ in range(3)] == [0, 1, 2]
+    assert [policy.routing["route"](*now) for _ in range(3)] == [0, 1, 2]
 
 
 def test_lor_vidur_counts_waiting_only() -> None:
@@ -182,7 +182,7 @@ class TestFunSearch:
         num, out = len(allocated), np.full(len(held), HOLD)
         replicas = make_replicas(num, allocated_blocks=allocated, capacity_blocks=[100] * num)
         memory = make_memory(self.policy.memory, num)
-        self.policy.hooks["assign"](make_queue(held), replicas, make_cluster(num, len(held)), memory, out)
+        self.policy.routing["assign"](make_queue(held), replicas, make_cluster(num, len(held)), memory, out)
         return out.tolist()
 
     def test_soft_cap(self) -> None:
@@ -213,14 +213,14 @@ class TestFunSearch:
         """Everything is held when nothing takes requests."""
         out, memory = np.full(1, HOLD), make_memory(self.policy.memory, 2)
         queue, replicas = make_queue([make_request()]), make_replicas(2, ready=[0, 0])
-        self.policy.hooks["assign"](queue, replicas, make_cluster(2), memory, out)
+        self.policy.routing["assign"](queue, replicas, make_cluster(2), memory, out)
         assert out.tolist() == [HOLD]
 
     def test_learns_outputs(self) -> None:
         """Averages move by a tenth from 96 (0.9 * 96 + 0.1 * 196 = 106), per bucket and over all, within 32 to 1024."""
         memory = make_memory(self.policy.memory, 1)
         for prompt, output in ((127, 196), (128, 100_000), (512, 1)):
-            self.policy.hooks["on_finish"](make_request(prompt, generated_tokens=output), 0, memory)
+            self.policy.routing["on_finish"](make_request(prompt, generated_tokens=output), 0, memory)
         assert memory.shared[:3].tolist() == pytest.approx([106.0, 1024.0, 0.9 * 96 + 0.1])
         assert memory.shared[7] == pytest.approx(0.9 * 1024 + 0.1)
 
@@ -230,7 +230,7 @@ class TestFunSearch:
         Each is predicted 64 + 96 = 160 tokens, 10 blocks, and has ceil(74 / 16) = 5 and ceil(94 / 16) = 6: 9 to come.
         A third that has not streamed yet is projected with all its 10.
         """
-        hooks, memory = self.policy.hooks, make_memory(self.policy.memory, 1)
+        hooks, memory = self.policy.routing, make_memory(self.policy.memory, 1)
         replicas = make_replicas(1, inflight_tokens=[168], inflight_prompt_tokens=[128], allocated_blocks=[50])
         for slot, now_s in ((0, 970.0), (1, 990.0), (2, 999.0)):
             queue, out = make_queue([make_request(64, slot=slot)]), np.full(1, HOLD)

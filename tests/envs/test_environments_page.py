@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glia_bench.envs import RoutingEnv
+from glia_bench.envs import ClusterEnv
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
@@ -30,9 +30,13 @@ def test_page_is_up_to_date(generator: ModuleType) -> None:
 def test_page_names_every_column() -> None:
     """Each array's table lists its columns in the order of the observation."""
     for group, names in (
-        ("request", RoutingEnv.request_fields),
-        ("replicas", RoutingEnv.replica_fields),
-        ("cluster", RoutingEnv.cluster_fields),
+        ("request", ClusterEnv.request_fields),
+        ("replicas", ClusterEnv.replica_fields),
+        ("cluster", ClusterEnv.cluster_fields),
+        ("waiting", ClusterEnv.waiting_fields),
+        ("engine", ClusterEnv.engine_fields),
+        ("window", ClusterEnv.window_fields),
+        ("pools", ClusterEnv.pool_fields),
     ):
         table = PAGE.split(f"\n`{group}`, shape (", 1)[1].split("\n\n", 2)[1]
         assert re.findall(r"^\| \d+ \| `(\w+)` \|", table, re.MULTILINE) == list(names)

@@ -11,10 +11,10 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from glia_bench.case import Trace
 from glia_bench.envs import RoutingEnv, RoutingVectorEnv
 from glia_bench.errors import InvalidSpecError
 from glia_bench.tasks.task import Task
-from glia_bench.types import Trace
 from glia_bench.workloads.lengths_file import Lengths
 
 NUM_ENVS = 5

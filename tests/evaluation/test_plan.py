@@ -69,6 +69,38 @@ def test_a_suite_leaves_out_what_needs_a_file_and_says_so() -> None:
         make_plan(task_ids=["routing/paper-exact-v0"])
 
 
+def test_a_policy_runs_on_the_tasks_of_its_track(write: Write) -> None:
+    """With tasks of two tracks each gets the designs made for it; a file goes by the hooks that it has."""
+    tasks = [PAPER, "scheduling/chat-v0"]
+    rank = write("mine.py", "def rank(request, replica, memory):\n    return request.prompt_tokens\n")
+    plan = make_plan(task_ids=tasks, policies=["llq", rank, "vllm_v1_fcfs"], num_seeds=1)
+    found = {(trial.task, trial.design.name, trial.design.track) for trial in plan.trials}
+    assert found == {
+        (PAPER, "llq", "routing"),
+        ("scheduling/chat-v0", "mine", "scheduling"),
+        ("scheduling/chat-v0", "vllm_v1_fcfs", "scheduling"),
+    }
+
+
+def test_tasks_without_a_policy_are_left_out_and_policies_without_a_task_refused(write: Write) -> None:
+    """A task of a track that no policy is for is skipped with a remark; a policy that fits no task is an error."""
+    tasks = [PAPER, "scheduling/chat-v0"]
+    plan = make_plan(task_ids=tasks, policies=["llq"], num_seeds=1)
+    assert [task.id for task in plan.tasks] == [PAPER]
+    assert plan.skipped == ("scheduling/chat-v0 is left out: none of the policies is for the scheduling track",)
+    for policy in ("hpa", write("scales.py", "def scale(window, cluster, memory):\n    return 1\n")):
+        with pytest.raises(InvalidPolicyError, match=r"must be for a track of the tasks .*routing, scheduling"):
+            make_plan(task_ids=tasks, policies=[policy])
+
+
+def test_without_policies_every_task_meets_those_of_its_track() -> None:
+    """A suite of all tracks runs every shipped policy on the tasks of its own track."""
+    plan = make_plan(suite="next", num_seeds=1)
+    for task in plan.tasks:
+        names = {trial.design.name for trial in plan.trials if trial.task == task.id}
+        assert names == {policy.name for policy in shipped_policies(task.track)}
+
+
 def test_files_never_take_the_name_of_another_policy(write: Write) -> None:
     """A file called like a shipped policy or another file gets its hash in its name; a unique one keeps its stem."""
     files = [

@@ -16,7 +16,7 @@ import pytest
 
 from glia_bench.errors import GliaBenchError
 from glia_bench.scoring.figures import highlighted
-from glia_bench.scoring.metrics import METRICS
+from glia_bench.scoring.metrics import METRICS, OBJECTIVES
 from glia_bench.scoring.record import build_record, write_record
 from glia_bench.scoring.report import write_report
 from glia_bench.scoring.summary import summarise
@@ -105,6 +105,20 @@ def result(folder: Path, trials: list[dict[str, Any]], **environment: Any) -> Pa
     summary = summarise(trials, PUBLISHED)
     write_record(folder, build_record(suite="quick", trials=trials, summary=summary, environment=environment))
     return folder
+
+
+def test_other_objectives_have_their_name_their_formula_and_their_columns(tmp_path: Path) -> None:
+    """A page on GPU time says so in its tables, explains it, and shows GPU hours, cached tokens and misses."""
+    metrics = dict.fromkeys(METRICS, 0.5) | {"replicas_started": 3.0, "gpu_hours": 2.25}
+    task = "cluster/sessions-v0"
+    trials = [trial(task, name, 1.0, seed, metrics=metrics) for name in ("stack_plain", "mine") for seed in range(2)]
+    summary = summarise(trials, objectives={task: "gpu_seconds_slo"})
+    write_record(tmp_path, build_record(suite=None, trials=trials, summary=summary, environment={}))
+    page = write_report(tmp_path).read_text()
+    for text in (OBJECTIVES["gpu_seconds_slo"].title, "GPU-s", "GPU hours", "2.2", "cached, %", "SLO attained, %"):
+        assert text in page
+    assert "w the GPU-seconds per request at capacity" in page
+    assert "has the lowest GPU time and SLO misses per request" in page
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,15 @@ def test_means_and_paired_ratios_by_hand() -> None:
     assert row["expert_ratio"] is row["score"] is None
 
 
+def test_rows_name_the_objective_and_metrics_that_a_task_lacks_are_null() -> None:
+    """What the cost is stands in the row; a metric that no trial of the task has is null, never 0."""
+    metrics = {name: 1.0 for name in METRICS if name != "expired_fraction"}
+    rows = summarise([make_trial("llq", 0, 2.0, metrics=metrics)], objectives={TASK: "slowdown_slo"})
+    assert {row["objective"] for row in rows} == {"slowdown_slo"}
+    assert row_of(rows, "llq")["metrics"]["expired_fraction"] is None
+    assert row_of(rows, "llq")["metrics"]["slowdown_mean"] == 1.0
+
+
 def test_all_loads_average_logarithms_per_seed() -> None:
     """Ratios 1/2 at one load and 2 at the other give 1 over all loads; the published value belongs to load 1."""
     trials = []

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from glia_bench.case import Case
 from glia_bench.errors import InvalidSpecError
 from glia_bench.loading import load_policy, policy_from_source
 from glia_bench.sim import engine, reference
 from glia_bench.tasks.catalog import get_task
-from glia_bench.types import Case
 
 REQUEST_MEMORY = """
 MEMORY = {"request": 4}

@@ -11,9 +11,11 @@ import strategies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from glia_bench.case import Case, Trace
+from glia_bench.cluster import affine_table, uniform_cluster
 from glia_bench.policy import Policy
 from glia_bench.sim import engine, modes, reference
-from glia_bench.types import Case, ClusterSpec, LatencyTable, Records, RunResult, Trace
+from glia_bench.types import Records, RunResult
 
 QUICK = settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 THOROUGH = settings(max_examples=2000, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
@@ -76,7 +78,7 @@ def test_many_live_requests(name: str) -> None:
     num = 1300
     rng = np.random.default_rng(5)
     spec = modes.engine("vllm_v1", token_budget=64, max_running=8, num_blocks=40, block_size_tokens=4)
-    latency = LatencyTable(name="line", token_ps=7 + np.arange(65, dtype=np.int64), context_ps=1, pair_ps=1)
+    latency = affine_table(name="line", token_ps=7 + np.arange(65, dtype=np.int64), context_ps=1, pair_ps=1)
     prompt_tokens, output_tokens = rng.integers(1, 30, num), rng.integers(1, 9, num)
     trace = Trace(
         arrival_ps=np.sort(rng.integers(0, 3000, num)),
@@ -84,7 +86,7 @@ def test_many_live_requests(name: str) -> None:
         output_tokens=output_tokens,
         max_tokens=output_tokens,
     )
-    case = Case(cluster=ClusterSpec(num_replicas=2, engine=spec, latency=latency), trace=trace, drain_s=1.0)
+    case = Case(cluster=uniform_cluster(num_replicas=2, engine=spec, latency=latency), trace=trace, drain_s=1.0)
     check(case, strategies.policy(name), None, "python")
 
 

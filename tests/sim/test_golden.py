@@ -1,4 +1,4 @@
-"""Golden runs: what the shipped routers did when their task versions were made, to the last picosecond."""
+"""Golden runs: what the shipped policies did when their task versions were made, to the last picosecond."""
 
 import json
 from itertools import groupby
@@ -9,6 +9,7 @@ import pytest
 from make_golden_runs import outcome
 
 from glia_bench.loading import shipped_policies
+from glia_bench.policy import TRACKS
 from glia_bench.tasks.catalog import get_task
 
 ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "runs.json").read_text())
@@ -19,13 +20,16 @@ CASES = [(key, list(rows)) for key, rows in groupby(ROWS, key=lambda row: (row["
 def test_runs_are_what_they_were(key: tuple[str, float, int], rows: list[dict[str, Any]]) -> None:
     """Workload, decisions and records equal the committed ones; otherwise the task needs a new version."""
     task, load, seed = key
+    track = get_task(task).track
     case = get_task(task).case(load, seed)
     for row in rows:
-        found = outcome(case, row["policy"])
+        found = outcome(case, row["policy"], track)
         assert found == {name: row[name] for name in found}, row["policy"]
 
 
-def test_every_shipped_router_has_golden_runs() -> None:
-    """No router ships without a golden run in each of the cases."""
-    shipped = {policy.name for policy in shipped_policies("routing")}
-    assert all({row["policy"] for row in rows} == shipped for _, rows in CASES)
+def test_every_shipped_policy_has_golden_runs() -> None:
+    """No policy ships without a golden run in each of its track's cases, and every track has one."""
+    for (task, _, _), rows in CASES:
+        shipped = {policy.name for policy in shipped_policies(get_task(task).track)}
+        assert {row["policy"] for row in rows} == shipped
+    assert {get_task(task).track for (task, _, _), _ in CASES} == set(TRACKS)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import strategies
 
+from glia_bench.case import Case, Trace
+from glia_bench.cluster import PS_PER_S, affine_table, uniform_cluster
 from glia_bench.sim import engine, modes, reference
-from glia_bench.types import FINISHED, PS_PER_S, Case, ClusterSpec, LatencyTable, RunResult, Trace
+from glia_bench.types import FINISHED, RunResult
 
 MS = strategies.MS
 
@@ -13,7 +15,7 @@ MS = strategies.MS
 def poisson_case(load: float, *, num_requests: int, seed: int) -> tuple[Case, int]:
     """Return an M/D/1 queue, one request at a time and one token each, and its service time in picoseconds."""
     prompt_tokens = 64
-    latency = LatencyTable(
+    latency = affine_table(
         name="M/D/1", token_ps=MS * (5 + np.arange(prompt_tokens + 1, dtype=np.int64)), context_ps=MS, pair_ps=1000
     )
     engine = modes.engine("vllm_v1", token_budget=prompt_tokens, max_running=1, num_blocks=8)
@@ -25,7 +27,7 @@ def poisson_case(load: float, *, num_requests: int, seed: int) -> tuple[Case, in
         output_tokens=np.ones(num_requests, dtype=np.int64),
         max_tokens=np.ones(num_requests, dtype=np.int64),
     )
-    cluster = ClusterSpec(num_replicas=1, engine=engine, latency=latency)
+    cluster = uniform_cluster(num_replicas=1, engine=engine, latency=latency)
     return Case(cluster=cluster, trace=trace, drain_s=1e4), service_ps
 
 
@@ -51,7 +53,7 @@ def grid_case(num_requests: int, seed: int) -> Case:
     """Return a crowded case in which arrivals and ends of iterations fall on odd milliseconds only."""
     rng = np.random.default_rng(seed)
     spec = modes.engine("sarathi", token_budget=40, max_running=4, num_blocks=12)
-    latency = LatencyTable(
+    latency = affine_table(
         name="even", token_ps=2 * MS * (1 + np.arange(41, dtype=np.int64) // 8), context_ps=0, pair_ps=2 * MS
     )
     prompt_tokens = rng.integers(1, 60, num_requests)
@@ -62,7 +64,7 @@ def grid_case(num_requests: int, seed: int) -> Case:
         output_tokens=output_tokens,
         max_tokens=output_tokens,
     )
-    return Case(cluster=ClusterSpec(num_replicas=3, engine=spec, latency=latency), trace=trace, drain_s=1000.0)
+    return Case(cluster=uniform_cluster(num_replicas=3, engine=spec, latency=latency), trace=trace, drain_s=1000.0)
 
 
 def simulate(simulator: str, case: Case, policy: str, sample_interval_s: float) -> RunResult:

@@ -1,43 +1,16 @@
-"""Timelines of a few requests, each small enough to check on paper; the sums stand beside the numbers.
+"""Timelines of a few requests on one engine and one router, each small enough to check on paper.
 
-Unless a test says otherwise an iteration with n tokens lasts 10 + n picoseconds, a block holds 4 tokens and requests
-are (arrival, prompt tokens, output tokens). Every test runs on the reference and on both tiers of the fast simulator.
+The sums stand beside the numbers. Times, blocks and requests are those of `timeline`.
 """
 
-import functools
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import pytest
+from timeline import MS, S, Simulate, column, line, run
 
-from glia_bench.loading import policy_from_source
-from glia_bench.policy import Policy
-from glia_bench.sim import engine, reference
-from glia_bench.sim.modes import MODES
-from glia_bench.types import (
-    FINISHED,
-    NEVER_PS,
-    REJECTED,
-    UNFINISHED,
-    Case,
-    ClusterSpec,
-    EngineSpec,
-    LatencyTable,
-    RunResult,
-    Trace,
-    Trigger,
-)
+from glia_bench.cluster import Trigger
+from glia_bench.types import FINISHED, NEVER_PS, REJECTED, UNFINISHED
 
-Simulate: TypeAlias = Callable[..., RunResult]
-
-S = 10**12
-MS = 10**9
-
-TO_ZERO = """
-def route(request, replicas, cluster, memory):
-    return 0
-"""
 BY_PARITY = """
 def route(request, replicas, cluster, memory):
     return request.id % cluster.num_replicas
@@ -63,63 +36,9 @@ def route(request, replicas, cluster, memory):
 """
 
 
-@pytest.fixture(params=["reference", "python", pytest.param("compiled", marks=pytest.mark.slow)])
-def simulators(request: pytest.FixtureRequest) -> Simulate:
-    """Each simulator in turn: the reference, the fast one with plain hooks and, which takes longer, compiled ones."""
-    if request.param == "reference":
-        return reference.simulate
-    return functools.partial(engine.simulate, tier=request.param)
-
-
-@functools.cache
-def policy(source: str) -> Policy:
-    """Return the policy of a source, the same object every time."""
-    return policy_from_source(source, name="timeline", path="<test>", track="routing")
-
-
-def run(
-    simulate: Simulate,
-    requests: list[tuple[int, int, int]],
-    *,
-    source: str = TO_ZERO,
-    mode: str = "vllm_v1",
-    replicas: int = 1,
-    token_ps: np.ndarray[Any, np.dtype[np.int64]] | None = None,
-    context_ps: int = 0,
-    pair_ps: int = 0,
-    triggers: tuple[Trigger, ...] = ("arrival", "completion"),
-    drain_s: float = 1000.0,
-    sample_interval_s: float | None = None,
-    **engine_settings: Any,
-) -> RunResult:
-    """Run one small case; engine settings override a mode's rules and roomy sizes."""
-    sizes = {"token_budget": 32, "max_running": 8, "num_blocks": 1000, "block_size_tokens": 4}
-    spec = EngineSpec(mode=mode, **{**sizes, **MODES[mode], **engine_settings})
-    if token_ps is None:
-        token_ps = 10 + np.arange(spec.token_budget + 1, dtype=np.int64)
-    arrival, prompt, output = (np.array(column, dtype=np.int64) for column in zip(*requests, strict=True))
-    case = Case(
-        cluster=ClusterSpec(
-            num_replicas=replicas,
-            engine=spec,
-            latency=LatencyTable(name="10 + n", token_ps=token_ps, context_ps=context_ps, pair_ps=pair_ps),
-            triggers=triggers,
-        ),
-        trace=Trace(arrival_ps=arrival, prompt_tokens=prompt, output_tokens=output, max_tokens=output),
-        drain_s=drain_s,
-    )
-    return simulate(case, policy(source), sample_interval_s=sample_interval_s)
-
-
-def column(result: RunResult, name: str) -> list[int]:
-    """Return one column of the records as a list."""
-    values: list[int] = getattr(result.records, name).tolist()
-    return values
-
-
 def test_decode(simulators: Simulate) -> None:
     """A prompt is prefilled in one iteration, which yields the first token; each decode reads its known tokens."""
-    result = run(simulators, [(0, 4, 3)], context_ps=2, pair_ps=3)
+    result = run(simulators, [(0, 4, 3)], latency=line(32, context=2, pair=3))
     # prefill of 4: 10 + 4 + 3 * 4^2 = 62; decode with 5 known: 11 + 2 * 5 = 21; with 6 known: 11 + 2 * 6 = 23
     assert column(result, "scheduled_ps") == [0]
     assert column(result, "first_token_ps") == [62]
@@ -130,7 +49,7 @@ def test_decode(simulators: Simulate) -> None:
 
 def test_chunked_prefill(simulators: Simulate) -> None:
     """A prompt longer than the token budget takes two iterations; the second pays for attention to the first."""
-    result = run(simulators, [(0, 12, 2)], token_budget=9, pair_ps=3)
+    result = run(simulators, [(0, 12, 2)], token_budget=9, latency=line(9, pair=3))
     # chunk of 9: 19 + 3 * 81 = 262; chunk of 3 after 9: 13 + 3 * (2 * 3 * 9 + 9) = 202; decode: 11
     assert column(result, "first_token_ps") == [262 + 202]
     assert column(result, "finished_ps") == [262 + 202 + 11]

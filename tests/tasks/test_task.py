@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glia_bench.case import Fault, Trace
+from glia_bench.cluster import PS_PER_S
 from glia_bench.errors import InvalidSpecError, InvalidTraceError
-from glia_bench.tasks.catalog import TASKS, get_task
+from glia_bench.tasks.catalog import get_task
 from glia_bench.tasks.routing import paper_exact_v0, paper_sweep_v0, paper_v0
 from glia_bench.tasks.task import CLOCK_OFFSET_LIMIT_S, Task
-from glia_bench.types import PS_PER_S, Trace
+from glia_bench.workloads.faults import FaultRate, draw_faults
 from glia_bench.workloads.lengths_file import Lengths, read_lengths
+from glia_bench.workloads.predictor import LengthPredictor
 
 FRESH = (paper_v0.TASK, paper_sweep_v0.TASK)
 EXACT = paper_exact_v0.TASK
@@ -25,6 +28,10 @@ GOLDEN = {
     ("routing/paper-sweep-v0", 0.9, 0): "83d41c0e85f78d4efdcd336a4f03f344eebcdd17bf972760dd93d068ea504b7c",
     ("routing/paper-sweep-v0", 0.9, 1): "35bb24887d8fe95fbc4200106cd28242652f1f5c19695ca07a984170a5a3f0a6",
     ("routing/paper-sweep-v0", 0.9, 2): "c51dcc90aa7ff68c22dbaf8af4ea427adcf203775e256b2083eda56312dd79d0",
+    ("routing/sessions-v0", 0.9, 0): "98649d77cbddb5443fb66cd425d6b896a6fa968da85ea1f37bea60232890b99e",
+    ("scheduling/chat-v0", 0.9, 0): "3a5fa9741ed8587626f28dff936a43398521fd15e2bf5859ec748769f190ddc1",
+    ("autoscaling/burst-v0", 1.0, 0): "2971f6324972c7abc360119f1f8832cd0e55c4a0f85242b14f8d68314d20cb4c",
+    ("cluster/sessions-v0", 1.0, 0): "93b478b0ef070923b34730d86fe5011e1479f80680adfdff0261926ea2d7d223",
 }
 GOLDEN_SMALL_KNOWN = (
     "3968fe39a8c5ed3462ae530416fd57557e60270d6285f941b9805ec7e86c2199",
@@ -86,9 +93,25 @@ def test_equal_arguments_give_equal_cases(task: Task) -> None:
     first, again, other = (task.case(1.0, seed) for seed in (4, np.int64(4), 5))
     assert first.trace.sha256 == again.trace.sha256
     assert (first.clock_offset_ps, first.policy_seed) == (again.clock_offset_ps, again.policy_seed)
+    assert first.scenario_seed == again.scenario_seed
     assert first.trace.sha256 != other.trace.sha256
     assert first.clock_offset_ps != other.clock_offset_ps
     assert first.policy_seed != other.policy_seed
+    assert first.scenario_seed not in (other.scenario_seed, first.policy_seed)
+
+
+def test_faults_and_predictions_of_a_task_reach_its_cases() -> None:
+    """Faults are drawn for the case's load and seed, estimates for its trace."""
+    rate = FaultRate(kind="fail", mean_interval_s=300, duration_s=30.0)
+
+    def faults(load: float, seed: int) -> tuple[Fault, ...]:
+        return draw_faults(rate, num_replicas=4, horizon_s=1000, task_id="routing/test-v0", seed=seed)
+
+    task = replace(paper_v0.TASK, faults=faults, predictor=LengthPredictor(kind="oracle"))
+    one, other = task.case(0.1, 0), task.case(0.1, 1)
+    assert one.faults == faults(0.1, 0) != other.faults
+    assert one.predicted_tokens is not None
+    assert np.array_equal(one.predicted_tokens, one.trace.output_tokens)
 
 
 def test_loads_are_paired() -> None:
@@ -179,21 +202,23 @@ def test_tasks_that_need_no_lengths_ignore_them(small_known: Lengths) -> None:
     assert paper_v0.TASK.case(1.0, 0, small_known).trace.sha256 == paper_v0.TASK.case(1.0, 0).trace.sha256
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.id)
+@pytest.mark.parametrize("task", [*FRESH, EXACT], ids=lambda task: task.id)
 def test_the_cluster_is_the_papers(task: Task) -> None:
     """Four replicas of 2,240 blocks x 16 tokens, Sarathi with budget 8,192, cap 128 and a watermark of 22 blocks."""
     cluster = task.cluster
-    assert cluster.num_replicas == 4
-    assert cluster.engine.mode == "sarathi"
-    assert cluster.engine.num_blocks * cluster.engine.block_size_tokens == 35_840
-    assert cluster.engine.watermark_blocks == 22
-    assert (cluster.engine.token_budget, cluster.engine.max_running) == (8192, 128)
+    (pool,) = cluster.pools
+    assert cluster.num_replicas == pool.num_replicas == 4
+    assert pool.engine.mode == "sarathi"
+    assert pool.engine.num_blocks * pool.engine.block_size_tokens == 35_840
+    assert pool.engine.watermark_blocks == 22
+    assert (pool.engine.token_budget, pool.engine.max_running) == (8192, 128)
     assert cluster.triggers == ("arrival", "completion")
 
 
 def test_an_unfit_task_is_refused_when_its_case_is_made() -> None:
     """A cluster too small for the lengths is found when the case is built, not in the simulator."""
     task = paper_v0.TASK
-    small = replace(task.cluster, engine=replace(task.cluster.engine, num_blocks=200))
+    (pool,) = task.cluster.pools
+    small = replace(task.cluster, pools=(replace(pool, engine=replace(pool.engine, num_blocks=200)),))
     with pytest.raises(InvalidTraceError, match="more blocks"):
         replace(task, cluster=small).case(1.0, 0)

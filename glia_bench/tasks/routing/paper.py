@@ -7,10 +7,11 @@ settings and lengths from github.com/pouyahmdn/vidur (MIT). Left out, as there: 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from glia_bench.case import Trace
+from glia_bench.cluster import uniform_cluster
 from glia_bench.sim.latency import latency_table
 from glia_bench.sim.modes import engine
 from glia_bench.tasks.task import TraceMaker, open_loop_trace
-from glia_bench.types import ClusterSpec, Trace
 from glia_bench.workloads.arrivals import US_PER_S, renewal_arrivals_us
 from glia_bench.workloads.lengths import sharegpt_lengths
 from glia_bench.workloads.lengths_file import Lengths
@@ -40,7 +41,7 @@ PUBLISHED_MEAN_E2E_S: Mapping[str, float] = MappingProxyType(
 )
 """Mean response times of the paper's 7.5-rps trace; funsearch_fig13's is a mean of the best of ten designer runs."""
 
-CLUSTER = ClusterSpec(
+CLUSTER = uniform_cluster(
     num_replicas=4,
     # 2240 blocks of 16 tokens: (23 GiB x (1 - 0.2445) - 13.96e9 B of weights) / 131,072 B per token
     engine=engine("sarathi", token_budget=8192, max_running=128, num_blocks=2240, block_size_tokens=16),

@@ -1,8 +1,8 @@
 """routing/paper-exact-v0: the paper's own arrivals and lengths, as far as they are public."""
 
+from glia_bench.case import Trace
 from glia_bench.tasks.routing.paper import CLUSTER, DRAIN_S, PUBLISHED_MEAN_E2E_S, RATE_BASIS, RATE_RPS, SOURCE
 from glia_bench.tasks.task import Task, open_loop_trace
-from glia_bench.types import Trace
 from glia_bench.workloads.arrivals import paper_exact_arrivals_us
 from glia_bench.workloads.lengths import completed_lengths
 from glia_bench.workloads.lengths_file import Lengths

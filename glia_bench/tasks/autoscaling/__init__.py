@@ -1,0 +1,1 @@
+"""Autoscaling tasks, one file each."""

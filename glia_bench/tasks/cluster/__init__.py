@@ -1,0 +1,1 @@
+"""Cluster tasks, in which a design may have the hooks of all tracks; one file each."""

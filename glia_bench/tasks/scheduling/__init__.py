@@ -1,0 +1,1 @@
+"""Scheduling tasks, one file each."""
