@@ -181,6 +181,6 @@ def simulate(case: Case) -> Ints:
         int(engine.order == "arrival"),
         engine.token_budget,
         engine.max_running,
-        latency.context_ps,
+        int(latency.context_ps[0]),
         latency.pair_ps,
     )

@@ -1,7 +1,7 @@
 """Asking a design's autoscaler, and bringing its answer about: the same in every tier, since it is asked rarely."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 

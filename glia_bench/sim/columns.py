@@ -13,8 +13,8 @@ INF = np.iinfo(np.int64).max
 
 # `slots`: one live request each. The plain engine needs the first two cache lines only.
 S_ROW, S_PREFILL, S_TOTAL, S_START, S_KEY, S_NEXT, S_PREV, S_CHAIN = range(8)
-S_PROMPT, S_RESTARTS, S_ARRIVED, S_DISPATCHED, S_SCHEDULED, S_FIRST, S_MEMORY, S_REPLICA = range(8, 16)
-S_NUMBER, S_COMPUTED, S_GENERATED, S_BLOCKS, S_KEYED, S_TOKENS, S_ROUTER, S_ADMITTED = range(16, 24)
+S_PROMPT, S_RESTARTS, S_ARRIVED, S_DISPATCHED, S_SCHEDULED, S_FIRST, S_NUMBER, S_REPLICA = range(8, 16)
+S_MEMORY, S_COMPUTED, S_GENERATED, S_BLOCKS, S_KEYED, S_TOKENS, S_ROUTER, S_ADMITTED = range(16, 24)
 S_BEFORE, S_AFTER, S_CACHED, S_SENT = range(24, 28)
 SLOT_WIDTH = 32
 """S_ROW record row (-1 = free slot); S_PREFILL tokens to prefill; S_TOTAL prompt + output; S_MEMORY its row of

@@ -39,7 +39,7 @@ def fill_columns(s: State, tag: FloatArray, buffers: AssignBuffers, e: int, key:
     floats = buffers.floats
     for k in range(s.held_meta[q, col.Q_LENGTH]):
         slot = s.held_slot[q, head + k]
-        request = request_view(s, tag, key, e, slot, s.slots[slot, col.S_GENERATED])
+        request = request_view(s, tag, key, e, slot, s.slots[slot, col.S_GENERATED] if s.params[col.P_FULL] else 0)
         ints[0, k] = request.id
         ints[1, k] = request.slot
         ints[2, k] = request.tenant

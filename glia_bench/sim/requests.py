@@ -34,9 +34,6 @@ def open_slot(s: State, e: int, i: int, key: np.uint64) -> int:
     s.slots[slot, col.S_SCHEDULED] = -1
     s.slots[slot, col.S_FIRST] = -1
     s.slots[slot, col.S_REPLICA] = -1
-    s.slots[slot, col.S_MEMORY] = 0
-    s.slots[slot, col.S_ROUTER] = 0
-    s.slots[slot, col.S_GENERATED] = 0
     if s.params[col.P_REQUEST_MEMORY]:
         if s.ctl[e, col.C_MEMORY_TOP] > 0:
             s.ctl[e, col.C_MEMORY_TOP] -= 1
@@ -48,6 +45,8 @@ def open_slot(s: State, e: int, i: int, key: np.uint64) -> int:
         s.memory.request[row, :] = 0.0
         s.memory.tag[row] = 0.0
     if s.params[col.P_FULL]:
+        s.slots[slot, col.S_ROUTER] = 0
+        s.slots[slot, col.S_GENERATED] = 0
         s.slots[slot, col.S_COMPUTED] = 0
         s.slots[slot, col.S_BLOCKS] = 0
         s.slots[slot, col.S_KEYED] = 0

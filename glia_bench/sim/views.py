@@ -22,7 +22,7 @@ def detailed_view(
     """Return a live request as hooks see it, with what a scheduler knows beside."""
     number = s.slots[slot, col.S_NUMBER]
     i = s.slots[slot, col.S_ROW] - e * s.max_tokens.shape[1]
-    row = s.slots[slot, col.S_MEMORY]
+    row = s.slots[slot, col.S_MEMORY] if s.params[col.P_REQUEST_MEMORY] else 0
     u = (0.0, 0.0, 0.0, 0.0)
     if s.params[col.P_READS_U]:
         u = (uniform(key, number, 0), uniform(key, number, 1), uniform(key, number, 2), uniform(key, number, 3))
