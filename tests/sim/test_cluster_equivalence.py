@@ -15,7 +15,7 @@ from glia_bench.sim import engine, reference
 from glia_bench.types import Iterations, Lifetimes, Records, RunResult
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-THOROUGH = settings(max_examples=1500, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+THOROUGH = settings(max_examples=300, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 COMPILED_QUICK = ["read_routing", "read_scheduling", "shortest_preemptive", "oscillate"]
 """Each design takes seconds to compile, so the default run compiles only these."""
 
