@@ -10,7 +10,6 @@ from glia_bench.cluster import PS_PER_S
 from glia_bench.features import Window
 from glia_bench.sim import columns as col
 from glia_bench.sim import fleet, messages, replica
-from glia_bench.sim.cold_start import cold_start_factors
 from glia_bench.sim.growth import grow_lives
 from glia_bench.sim.hashes import fold, scenario_draw
 from glia_bench.sim.jit import plain
@@ -22,7 +21,6 @@ from glia_bench.types import NEVER_PS
 if TYPE_CHECKING:
     from glia_bench.sim.engine import _Run
 
-_US = 1_000_000
 _STARTING = (col.REQUESTED, col.LOADING)
 
 
@@ -162,7 +160,7 @@ def resize(
     surplus = len(starting) + len(ready) - size
     if surplus <= 0:
         for g in [g for g in mine if states[g] == col.GONE][: -surplus or 0]:
-            state = _request(state, e, g, scenario_seed, pools[pool])
+            state = _request(state, e, g, scenario_seed)
         return state
 
     def latest_first(g: int) -> tuple[int, int]:
@@ -180,7 +178,7 @@ def resize(
     return state
 
 
-def _request(state: State, e: int, g: int, scenario_seed: int, pool: Any) -> State:
+def _request(state: State, e: int, g: int, scenario_seed: int) -> State:
     """Begin to start a replica that is gone."""
     ctl = state.ctl[e]
     if ctl[col.C_LIVES] == state.lives.shape[1]:
@@ -188,9 +186,8 @@ def _request(state: State, e: int, g: int, scenario_seed: int, pool: Any) -> Sta
     now = int(ctl[col.C_NOW])
     quantile = scenario_draw(scenario_seed, 3, int(ctl[col.C_COLD])) >> 56
     ctl[col.C_COLD] += 1
-    cold = pool.cold_start
-    factor = int(cold_start_factors(cold.sigma_percent)[quantile])
-    spans = [round(s * _US) * factor // _US * _US for s in (cold.provision_s, cold.load_s)]
+    factor = int(state.cold[state.rep[g, col.R_POOL], 2 + quantile])
+    spans = [plain(fleet.cold_span)(state, g, part, factor) for part in (0, 1)]
     state.rep[g, col.R_LIFE] = ctl[col.C_LIVES]
     num = int(state.params[col.P_REPLICAS])
     state.lives[e, ctl[col.C_LIVES]] = (g - e * num, now, NEVER_PS, NEVER_PS, NEVER_PS)

@@ -41,7 +41,7 @@ first iteration; R_KEYS admissions (plain) or places in the waiting queue (full)
 of the (first) iteration in progress; R_CSUM sum of (known - iteration) over the decodes, so that their context is
 R_DECODES * iteration + R_CSUM; R_PARTIAL the one partial prefill and R_PARTIAL_DONE its tokens so far; R_CHAIN first
 request whose prefill completes; R_HEAP length of the finish heap; R_PREFILLING prefill lengths of the running
-requests that do not decode. Full engine: R_POOL .. R_BLOCKS sizes; R_GRID offset of its grids (-1: it has table),
+requests that do not decode. Full engine: R_POOL .. R_BLOCKS sizes; R_GRID offset of its grids (-1: it has a table),
 R_FACTOR thousandths of times while it is slow; R_PLAN_* budgets in force; R_QUIET whether the next iteration may
 continue; R_STALLED since when it stalls (-1: not); R_LEFT budget left and R_CHUNKS chunks while an iteration is
 formed, R_SHORT whether it preempted for lack of blocks, R_OPEN what its step has brought so far; R_LIFE_PS next
@@ -100,12 +100,10 @@ RULE_SPARE, RULE_ADMIT, RULE_BY_ARRIVAL, RULE_CHUNKED, RULE_PREFILL_FIRST, RULE_
     C_TURN,
     C_SCHEDULING,
     C_DETAIL,
-    C_BUSY,
-    C_MISSES,
     C_READY,
     C_ENDED,
-) = range(49)
-CONTROL_WIDTH = 56
+) = range(47)
+CONTROL_WIDTH = 48
 """C_SCANNING, C_CURSOR the scan in progress; C_ANSWERED, C_ANSWER an outside answer; C_EVENTS, C_DELIVERED event hooks
 to run; C_ARRIVING slot that waits for its rank; C_SLOT, C_REPLICA what a yield is about; C_LIVE requests in the
 system; C_SUM the latency of all that left minus the arrivals of those still in it, modulo 2^64; C_SEEN C_SUM +
@@ -115,8 +113,7 @@ all routers; C_NUMBER arrivals so far; C_FAULT next fault; C_SECOND next second 
 of the autoscaler; C_RETURNING, C_RETURNED requests that come back from a lost replica; C_DUE follow-up turns in the
 heap; C_LOG rows of the log; C_LIVES rows of lives; C_COLD cold starts so far; C_TURN 1 while the arrival being
 ranked leads to a scan; C_SCHEDULING replica whose admissions an agent decides (-1: none); C_STATUS, C_DETAIL what
-failed inside a step, and the number that its message names; C_BUSY first replica that stalled too long; C_MISSES
-missed objectives so far; C_READY ready replicas; C_ENDED requests that have left."""
+failed inside a step, and the number that its message names; C_READY ready replicas; C_ENDED requests that have left."""
 
 # `held_meta` and `wait_meta`: one sorted queue each.
 Q_HEAD, Q_LENGTH, Q_PENDING, Q_FIRST, Q_LAST = range(5)
@@ -190,7 +187,6 @@ GONE, REQUESTED, LOADING, READY, DRAINING = range(5)
 """Values of `replicas.state`."""
 
 V_STATE = INT_REPLICA_FIELDS.index("state")
-V_POOL = INT_REPLICA_FIELDS.index("pool")
 V_WAITING = INT_REPLICA_FIELDS.index("waiting")
 V_RUNNING = INT_REPLICA_FIELDS.index("running")
 V_WAITING_TOKENS = INT_REPLICA_FIELDS.index("waiting_tokens")

@@ -10,12 +10,12 @@ from glia_bench.sim.jit import called, inlined
 from glia_bench.sim.lists import release
 from glia_bench.sim.replica import (
     catch_up,
+    charge,
     forget_dispatch,
     leave_running,
     leave_waiting,
     lose,
     show_ledger,
-    write_record,
 )
 from glia_bench.sim.scheduling import has_expired
 from glia_bench.sim.state import State
@@ -254,9 +254,7 @@ def expire_held(s: State, e: int, q: int) -> None:
         if has_expired(s, e, slot):
             queues.remove(s.held_rank, s.held_slot, s.held_meta, q, k)
             s.ctl[e, col.C_HELD] -= 1
-            write_record(s, e, slot, EXPIRED, -1)
-            s.ctl[e, col.C_LIVE] -= 1
-            s.ctl[e, col.C_SUM] += s.ctl[e, col.C_HORIZON]
+            charge(s, e, slot, EXPIRED)
             release(s, e, slot)
         else:
             k += 1

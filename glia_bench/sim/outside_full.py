@@ -77,7 +77,8 @@ def observe_admission(s: State, e: int, waiting: Floats32, engine: Floats32) -> 
         if k < length:
             slot = s.wait_slot[g, head + k]
             i = s.slots[slot, col.S_ROW]
-            waiting[e, k, 0] = 1.0 if has_room(s, 0, g, slot) and chunk_of(s, 0, g, slot) > 0 else 0.0
+            hits = hit_blocks(s, 0, g, slot)
+            waiting[e, k, 0] = 1.0 if has_room(s, 0, g, slot, hits) and chunk_of(s, 0, g, slot, hits) > 0 else 0.0
             waiting[e, k, 1] = s.slots[slot, col.S_PROMPT]
             waiting[e, k, 2] = s.slots[slot, col.S_PREFILL]
             waiting[e, k, 3] = s.max_tokens[0, i]
@@ -85,7 +86,7 @@ def observe_admission(s: State, e: int, waiting: Floats32, engine: Floats32) -> 
             waiting[e, k, 5] = s.meta[0, i, col.M_PRIORITY]
             waiting[e, k, 6] = s.meta[0, i, col.M_CLASS]
             waiting[e, k, 7] = s.slots[slot, col.S_GENERATED]
-            waiting[e, k, 8] = hit_blocks(s, 0, g, slot) << s.params[col.P_SHIFT]
+            waiting[e, k, 8] = hits << s.params[col.P_SHIFT]
             waiting[e, k, 9] = float(s.ctl[0, col.C_NOW] - s.slots[slot, col.S_ARRIVED]) * 1e-12
     engine[e, 0] = g
     engine[e, 1] = length

@@ -282,6 +282,14 @@ def write_record(s: State, e: int, slot: int, outcome: int, finished: int) -> No
     s.ctl[e, col.C_ENDED] += 1
 
 
+@called
+def charge(s: State, e: int, slot: int, outcome: int) -> None:
+    """Record a request that leaves the system unserved: rejected or given up, charged at the horizon."""
+    write_record(s, e, slot, outcome, -1)
+    s.ctl[e, col.C_LIVE] -= 1
+    s.ctl[e, col.C_SUM] += s.ctl[e, col.C_HORIZON]
+
+
 @inlined
 def tell_finish(s: State, e: int, slot: int) -> None:
     """Let on_finish know of a request, or let go of it at once where that hook does not exist."""

@@ -7,6 +7,7 @@ from glia_bench.sim import columns as col
 from glia_bench.sim.hashes import draw, fold
 from glia_bench.sim.jit import inlined
 from glia_bench.sim.lists import release
+from glia_bench.sim.replica import charge
 from glia_bench.sim.state import State
 from glia_bench.types import REJECTED
 
@@ -87,13 +88,13 @@ def apply_answer(s: State, e: int, position: int, answer: int) -> int:
     queues.remove(s.held_rank, s.held_slot, s.held_meta, q, position)
     s.ctl[e, col.C_HELD] -= 1
     if answer == -2:
-        row = s.slots[slot, col.S_ROW]
-        s.records[row, 0] = REJECTED
         s.ctl[e, col.C_LAST] = now
-        s.ctl[e, col.C_LIVE] -= 1
-        s.ctl[e, col.C_SUM] += s.ctl[e, col.C_HORIZON]
         if s.params[col.P_FULL]:
-            write_rejected(s, e, slot, row)
+            charge(s, e, slot, REJECTED)
+        else:
+            s.records[s.slots[slot, col.S_ROW], 0] = REJECTED
+            s.ctl[e, col.C_LIVE] -= 1
+            s.ctl[e, col.C_SUM] += s.ctl[e, col.C_HORIZON]
         release(s, e, slot)
     else:
         s.ctl[e, col.C_IDLE_SINCE] = -1
@@ -102,20 +103,6 @@ def apply_answer(s: State, e: int, position: int, answer: int) -> int:
     if s.ctl[e, col.C_HELD] == 0:
         s.ctl[e, col.C_IDLE_SINCE] = -1
     return 1
-
-
-@inlined
-def write_rejected(s: State, e: int, slot: int, row: int) -> None:
-    """Record what a request went through before it was rejected: it may have come back from a lost replica."""
-    if s.slots[slot, col.S_REPLICA] >= 0:
-        s.records[row, 1] = s.slots[slot, col.S_REPLICA] - e * s.params[col.P_REPLICAS]
-    s.records[row, 2] = s.slots[slot, col.S_RESTARTS]
-    s.records[row, 3] = s.slots[slot, col.S_DISPATCHED]
-    s.records[row, 4] = s.slots[slot, col.S_SCHEDULED]
-    s.records[row, 5] = s.slots[slot, col.S_FIRST]
-    s.extra[row, 1] = max(s.slots[slot, col.S_CACHED], 0)
-    s.ended[e, s.ctl[e, col.C_ENDED]] = row - e * s.arrival_ps.shape[1]
-    s.ctl[e, col.C_ENDED] += 1
 
 
 @inlined

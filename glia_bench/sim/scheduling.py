@@ -25,6 +25,7 @@ from glia_bench.sim.replica import (
     BAD_PLAN,
     BAD_TOKENS,
     Scheduler,
+    charge,
     engine_memory,
     enter_running,
     evict,
@@ -35,7 +36,6 @@ from glia_bench.sim.replica import (
     set_status,
     tell_finish,
     waiting_rank,
-    write_record,
 )
 from glia_bench.sim.state import State
 from glia_bench.types import EXPIRED
@@ -62,9 +62,7 @@ def expire_waiting(s: State, e: int, g: int) -> None:
         if has_expired(s, e, slot):
             leave_waiting(s, e, g, k)
             forget_dispatch(s, e, g, slot)
-            write_record(s, e, slot, EXPIRED, -1)
-            s.ctl[e, col.C_LIVE] -= 1
-            s.ctl[e, col.C_SUM] += s.ctl[e, col.C_HORIZON]
+            charge(s, e, slot, EXPIRED)
             tell_finish(s, e, slot)
             s.rep[g, col.R_OPEN] = FINISHED_ONE
         else:
@@ -199,11 +197,10 @@ def place_partials(s: State, e: int, g: int, sched: Scheduler) -> None:
 
 
 @called
-def has_room(s: State, e: int, g: int, slot: int) -> bool:
-    """Return whether a waiting request finds a place and its blocks."""
+def has_room(s: State, e: int, g: int, slot: int, hits: int) -> bool:
+    """Return whether a waiting request with this many cached blocks finds a place and its other blocks."""
     if s.view_int[col.V_RUNNING, g] >= s.rep[g, col.R_PLAN_CAP]:
         return False
-    hits = hit_blocks(s, e, g, slot)
     taken = blocks_wanted(s, e, g, slot) - hits
     if hits > 0:
         taken += prefix_cache.unreferenced(s.cache, g, s.block_ids[e], content_start(s, e, slot), hits)
@@ -211,10 +208,9 @@ def has_room(s: State, e: int, g: int, slot: int) -> bool:
 
 
 @called
-def chunk_of(s: State, e: int, g: int, slot: int) -> int:
-    """Return how many tokens the budget left gives a waiting request if it is admitted; 0 if none."""
-    cached = hit_blocks(s, e, g, slot) << s.params[col.P_SHIFT]
-    want = s.slots[slot, col.S_PREFILL] - cached
+def chunk_of(s: State, e: int, g: int, slot: int, hits: int) -> int:
+    """Return how many tokens the budget left gives a waiting request with this many cached blocks; 0 if none."""
+    want = s.slots[slot, col.S_PREFILL] - (hits << s.params[col.P_SHIFT])
     left = s.rep[g, col.R_LEFT]
     if s.rep[g, col.R_RULES] & col.RULE_CHUNKED:
         return min(want, left)
@@ -229,11 +225,9 @@ def chunk_of(s: State, e: int, g: int, slot: int) -> int:
 
 
 @called
-def admit(s: State, e: int, g: int, position: int, tokens: int, now: int) -> None:
-    """Admit the waiting request at a position, which has room, with a first chunk of tokens."""
-    slot = s.wait_slot[g, s.wait_meta[g, col.Q_HEAD] + position]
-    hits = hit_blocks(s, e, g, slot)
-    leave_waiting(s, e, g, position)
+def admit(s: State, e: int, g: int, position: int, hits: int, tokens: int, now: int) -> None:
+    """Admit the waiting request at a position, which has room, with its cached blocks and a first chunk of tokens."""
+    slot = leave_waiting(s, e, g, position)
     blocks = blocks_wanted(s, e, g, slot)
     if hits > 0:
         start = content_start(s, e, slot)
@@ -291,10 +285,11 @@ def admit_all(s: State, e: int, g: int, now: int, sched: Scheduler) -> None:
             asked = slot
             if not sched.admit(scheduler_view(s, e, g, slot, sched), replica_of(s, e, g), engine_memory(s)):
                 return
-        most = chunk_of(s, e, g, slot)
+        hits = hit_blocks(s, e, g, slot)
+        most = chunk_of(s, e, g, slot, hits)
         if most == 0:
             return
-        if not has_room(s, e, g, slot):
+        if not has_room(s, e, g, slot, hits):
             worst = -1
             if s.params[col.P_PREEMPTIVE]:
                 worst = worst_running(s, g, s.slot_rank[slot])
@@ -305,7 +300,7 @@ def admit_all(s: State, e: int, g: int, now: int, sched: Scheduler) -> None:
         tokens = granted(s, e, g, slot, most, sched)
         if tokens == 0:
             return
-        admit(s, e, g, 0, tokens, now)
+        admit(s, e, g, 0, hits, tokens, now)
 
 
 @inlined

@@ -14,12 +14,14 @@ from glia_bench.case import Case
 from glia_bench.cluster import PS_PER_S, ClusterSpec
 from glia_bench.features import FLOAT_REPLICA_FIELDS, INT_REPLICA_FIELDS, FloatArray, IntArray, Memory
 from glia_bench.sim import columns as col
-from glia_bench.sim.case_columns import meta_columns
 from glia_bench.sim.fleet_setup import cold_tables, fault_table, start_fleet
 from glia_bench.sim.latency_tables import latency_arrays
 from glia_bench.sim.prefix_cache import KvCache, make_cache
 from glia_bench.sim.prefix_view import VIEW_NONE, PrefixView, make_view, reset_view
 from glia_bench.types import NEVER_PS, UNFINISHED
+
+_FIRST_LIVES = 256
+"""Replica lives that a run of the full engine has room for at first."""
 
 
 class State(NamedTuple):
@@ -29,11 +31,10 @@ class State(NamedTuple):
     sorted, from Q_HEAD. `heap` holds each replica's decodes as finish iteration * 2^32 + slot. `ring[g, j mod
     block]` counts the decodes that take a block in iteration j. `run` holds running lists, `batch` the prefill
     chunks of the iteration in progress, in order. `hash` is the decision hash. `reals[e]` = (rank given from
-    outside, sum of rewards so far). `settings` = (metrics_interval_s). `ledger[e * R + router, field, replica]`
-    keeps the ledgers that the view does not show. `engine[k, g]` are the true engine fields where the view shows
-    published ones. `came` tells which rows have arrived. `ended` lists the rows that have left the system, in order.
-    `due` is a heap of follow-up turns (time, row). `block_nodes` keeps where referenced blocks are. `back` lists
-    requests that come back from a lost replica.
+    outside). `settings` = (metrics_interval_s). `ledger[e * R + router, field, replica]` keeps the ledgers that the
+    view does not show. `published` are the engine fields of the last publication. `came` tells which rows have
+    arrived. `ended` lists the rows that have left the system, in order. `due` is a heap of follow-up turns (time,
+    row). `block_nodes` keeps where referenced blocks are. `back` lists requests that come back from a lost replica.
     """
 
     ctl: IntArray
@@ -125,8 +126,6 @@ def make_state(
     capacity: int,
     is_full: bool = False,
     needs: Needs | None = None,
-    num_blocks: int = 1,
-    num_lives: int = 256,
 ) -> State:
     """Allocate the arrays of E runs.
 
@@ -137,8 +136,6 @@ def make_state(
         capacity: How many of them may be live at once.
         is_full: Whether the full engine runs.
         needs: What of it is used.
-        num_blocks: Listed prefix blocks that each run's trace has room for.
-        num_lives: Replica lives that each run has room for.
     """
     needs = needs or Needs()
     num = cluster.num_replicas
@@ -182,7 +179,7 @@ def make_state(
         records=ints(num_envs * num_requests, len(col.RECORD_COLUMNS)),
         samples=ints(needs.num_samples, 1 + 3 * num),
         hash=np.zeros(num_envs, dtype=np.uint64),
-        reals=np.zeros((num_envs, 2)),
+        reals=np.zeros((num_envs, 1)),
         settings=np.array([cluster.metrics_interval_s]),
         wait_rank=np.zeros((full_rows, wide)),
         wait_slot=ints(full_rows, wide),
@@ -194,8 +191,8 @@ def make_state(
         think_ps=ints(num_envs, per_request),
         next_row=ints(num_envs, per_request),
         block_start=ints(num_envs, per_request + 1),
-        block_ids=ints(num_envs, num_blocks),
-        block_nodes=ints(num_envs, num_blocks),
+        block_ids=ints(num_envs, 1),
+        block_nodes=ints(num_envs, 1),
         extra=ints(num_envs * per_request, len(col.EXTRA_COLUMNS)),
         grids=table.grids,
         ledger=ints(routers, len(col.LEDGER_FIELDS), num),
@@ -205,7 +202,7 @@ def make_state(
         due=ints(num_envs, per_request + 1, 2),
         back=ints(num_envs, wide),
         faults=ints(num_envs, 1, 5),
-        lives=ints(num_envs, num_lives if is_full else 1, len(col.LIFE_COLUMNS)),
+        lives=ints(num_envs, _FIRST_LIVES if is_full else 1, len(col.LIFE_COLUMNS)),
         cold=cold_tables(cluster),
         log=ints(4096 if needs.has_log else 1, len(col.LOG_COLUMNS)),
         window=np.zeros((num_envs, 13, col.WINDOW_SECONDS, len(cluster.pools))),
@@ -271,27 +268,6 @@ def _write_constants(state: State, cluster: ClusterSpec, is_full: bool) -> None:
         for name, value in constants.items():
             view_int[INT_REPLICA_FIELDS.index(name), g] = value
         view_float[FLOAT_REPLICA_FIELDS.index("speed"), g] = spec.speed
-
-
-def load_trace(state: State, e: int, case: Case) -> None:
-    """Copy a case's trace into the columns of environment e."""
-    trace = case.trace
-    for column in col.TRACE_COLUMNS:
-        getattr(state, column)[e, : len(trace)] = getattr(trace, column)
-    if state.params[col.P_FULL]:
-        load_details(state, e, case)
-
-
-def load_details(state: State, e: int, case: Case) -> None:
-    """Copy what only the full engine reads of a case: meta columns, sessions, prefix blocks."""
-    trace, num = case.trace, len(case.trace)
-    state.meta[e, :num] = meta_columns(case)
-    state.think_ps[e, :num] = 0 if trace.think_ps is None else trace.think_ps
-    state.next_row[e, :num] = trace.next_row
-    state.block_start[e] = 0
-    if trace.block_start is not None and trace.block_ids is not None:
-        state.block_start[e, : num + 1] = trace.block_start
-        state.block_ids[e, : len(trace.block_ids)] = trace.block_ids
 
 
 def start_run(state: State, e: int, case: Case) -> State:

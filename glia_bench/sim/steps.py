@@ -3,7 +3,7 @@
 from glia_bench.sim import columns as col
 from glia_bench.sim import prefix_cache, prefix_view
 from glia_bench.sim.batching import FINISHED_ONE, PREEMPTED_ONE
-from glia_bench.sim.blocks import content_count, content_start, is_prefilled, known_of
+from glia_bench.sim.blocks import content_count, content_start, hit_blocks, is_prefilled, known_of
 from glia_bench.sim.jit import called, inlined
 from glia_bench.sim.launching import launch, place_again, suffices
 from glia_bench.sim.replica import (
@@ -161,10 +161,11 @@ def agent_answered(s: State, e: int, g: int, position: int, now: int, sched: Sch
         if position >= s.view_int[col.V_WAITING, g]:
             return -1
         slot = s.wait_slot[g, s.wait_meta[g, col.Q_HEAD] + position]
-        tokens = chunk_of(s, e, g, slot)
-        if tokens == 0 or not has_room(s, e, g, slot):
+        hits = hit_blocks(s, e, g, slot)
+        tokens = chunk_of(s, e, g, slot, hits)
+        if tokens == 0 or not has_room(s, e, g, slot, hits):
             return -1
-        admit(s, e, g, position, tokens, now)
+        admit(s, e, g, position, hits, tokens, now)
         if can_ask(s, e, g):
             return ASKING
     s.ctl[e, col.C_SCHEDULING] = -1
