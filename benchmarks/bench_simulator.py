@@ -42,7 +42,7 @@ def bench_compile_policy(benchmark: Any) -> None:
     source = load_policy("llq").source
 
     def fresh() -> tuple[tuple[Any], dict[str, Any]]:
-        return (policy_from_source(source, name="mine", path="<bench>", track="routing"),), {}
+        return (policy_from_source(source, name="mine", path="<bench>", track="routing"),), {"is_full": False}
 
-    compile_hooks(fresh()[0][0])
+    compile_hooks(*fresh()[0], is_full=False)
     benchmark.pedantic(compile_hooks, setup=fresh, rounds=5)

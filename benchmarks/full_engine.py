@@ -2,8 +2,8 @@
 
     python benchmarks/full_engine.py [--requests N] [--repeats N]
 
-Prints medians of CPU time. The traces are those of ratios.py; the prefix case lists every block, half of each prompt's
-being one of 64 shared prefixes.
+Prints medians of CPU time. The traces are those of ratios.py. The prefix cases list the blocks of every prompt, half of
+them one of 64 shared prefixes, and, where it says so, those of every output, as conversations need them.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from glia_bench.sim import engine
 RANKED = "def rank(request, replica, memory):\n    return float(request.prompt_tokens)\n"
 
 
-def with_prefixes(case: Case) -> Case:
+def with_prefixes(case: Case, *, lists_outputs: bool = False) -> Case:
     """Return a case with prefix caches, half of each prompt's blocks shared by one request in 64."""
     pool = case.cluster.pools[0]
     block = pool.engine.block_size_tokens
     rng = np.random.default_rng(0)
     trace = case.trace
-    counts = (trace.prompt_tokens + trace.output_tokens) // block
+    counts = (trace.prompt_tokens + lists_outputs * trace.output_tokens) // block
     starts = np.concatenate([[0], np.cumsum(counts)])
     ids = np.arange(starts[-1]) + 1_000_000
     shared = (trace.prompt_tokens // block) // 2
@@ -72,12 +72,13 @@ def main() -> None:
     settings = {
         "llq, no more than plain": (base, load_policy("llq")),
         "llq, prefix caches on": (with_prefixes(base), load_policy("llq")),
+        "llq, prefix caches, outputs listed": (with_prefixes(base, lists_outputs=True), load_policy("llq")),
         "static rank": (base, ranked),
         "static rank, prefix caches on": (with_prefixes(base), ranked),
     }
     print("16 replicas, 1000 in / 250 out, 75 % load, full engine: requests per second of CPU time")
     for name, (case, policy) in settings.items():
-        print(f"{name:32s} {rate(case, policy, options.repeats):12,.0f}")
+        print(f"{name:36s} {rate(case, policy, options.repeats):12,.0f}")
 
 
 if __name__ == "__main__":

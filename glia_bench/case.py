@@ -115,6 +115,11 @@ class Trace:
             raise InvalidTraceError(f"block_start must rise from 0 to the number of block_ids, {len(ids)}")
         if len(ids) and ids.min() < 0:
             raise InvalidTraceError(f"block_ids must be at least 0 (got {ids.min()})")
+        rises = np.diff(ids) > 0
+        inner = starts[1:-1]
+        rises[inner[(inner > 0) & (inner < len(ids))] - 1] = True
+        if rises.all():  # ids that rise within every row do not repeat: no need to sort them
+            return
         rows = np.repeat(np.arange(len(self)), np.diff(starts))
         order = np.lexsort((ids, rows))
         is_repeated = (np.diff(ids[order]) == 0) & (np.diff(rows[order]) == 0)

@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 OPEN_SIM_MODULES = {
     *("engine", "stepper", "full_stepper", "reference", "reference_latency", "modes"),
-    *("latency", "latency_file", "latency_parts", "latency_profile", "kv_capacity"),
+    *("latency", "latency_file", "latency_parts", "latency_profile", "kv_capacity", "stream"),
 }
 """Modules of sim that the rest may import."""
 

@@ -19,7 +19,7 @@ from glia_bench.sim.state import State
 from glia_bench.types import NEVER_PS
 
 if TYPE_CHECKING:
-    from glia_bench.sim.engine import _Run
+    from glia_bench.sim.engine import Run
 
 _STARTING = (col.REQUESTED, col.LOADING)
 
@@ -35,7 +35,7 @@ def start_scaling(state: State, interval_s: float) -> None:
 class Scaler:
     """The autoscaling hooks of a run."""
 
-    def __init__(self, run: "_Run", hooks: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(self, run: "Run", hooks: Mapping[str, Callable[..., Any]]) -> None:
         self.of_run = run
         self.hooks = hooks
         self.pools = run.case.cluster.pools

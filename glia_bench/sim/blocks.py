@@ -54,7 +54,7 @@ def hit_blocks(s: State, e: int, g: int, slot: int) -> int:
         return 0
     most = (s.slots[slot, col.S_PREFILL] - 1) >> s.params[col.P_SHIFT]
     limit = min(most, content_count(s, e, slot))
-    return prefix_cache.lookup(s.cache, g, s.block_ids[e], content_start(s, e, slot), limit)
+    return prefix_cache.lookup(s.cache, g, s.block_ids[e], s.block_nodes[e], content_start(s, e, slot), limit)
 
 
 @called

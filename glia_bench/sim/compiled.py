@@ -13,11 +13,11 @@ from glia_bench.features import Inflight, Replicas
 from glia_bench.sim.jit import kernel
 from glia_bench.sim.kernel import advance_plain
 from glia_bench.sim.queue_columns import AssignBuffers
-from glia_bench.sim.signatures import HOOK_TYPES, SERVICES, STATE, functions
+from glia_bench.sim.signatures import PLAIN_ROUTER_TYPES, SERVICES, STATE, functions
 from glia_bench.sim.state import State
 
 
-@kernel(types.int64(STATE, types.int64, *functions(HOOK_TYPES), *SERVICES))
+@kernel(types.int64(STATE, types.int64, *functions(PLAIN_ROUTER_TYPES), *SERVICES))
 def run_plain(
     state: State,
     stop_arrivals: int,

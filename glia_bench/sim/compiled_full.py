@@ -10,11 +10,11 @@ from glia_bench.sim.jit import kernel
 from glia_bench.sim.kernel import advance_full
 from glia_bench.sim.queue_columns import AssignBuffers
 from glia_bench.sim.replica import Scheduler
-from glia_bench.sim.signatures import HOOK_TYPES, SCHEDULER_TYPES, SERVICES, STATE, functions
+from glia_bench.sim.signatures import FULL_ROUTER_TYPES, SCHEDULER_TYPES, SERVICES, STATE, functions
 from glia_bench.sim.state import State
 
 
-@kernel(types.int64(STATE, types.int64, *functions(HOOK_TYPES), *functions(SCHEDULER_TYPES), *SERVICES))
+@kernel(types.int64(STATE, types.int64, *functions(FULL_ROUTER_TYPES), *functions(SCHEDULER_TYPES), *SERVICES))
 def run_full(
     state: State,
     stop_arrivals: int,

@@ -4,7 +4,7 @@ from typing import Any
 
 from glia_bench.features import Cluster, IntArray, Memory, Replica, Replicas, Request
 from glia_bench.sim.jit import kernel, plain
-from glia_bench.sim.signatures import HOOK_TYPES, SCHEDULER_TYPES
+from glia_bench.sim.signatures import FULL_ROUTER_TYPES, PLAIN_ROUTER_TYPES, SCHEDULER_TYPES
 
 
 def least_outstanding(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:
@@ -60,18 +60,18 @@ def _compiled(functions: dict[str, Any], table: dict[str, Any]) -> dict[str, Any
     return {name: kernel(table[name][1](*table[name][0]))(plain(function)) for name, function in functions.items()}
 
 
-ROUTER = _compiled(
-    {
-        "route": least_outstanding,
-        "rank": no_rank,
-        "assign": no_assign,
-        "on_dispatch": no_event,
-        "on_first_token": no_event,
-        "on_finish": no_event,
-    },
-    HOOK_TYPES,
-)
-"""First-class functions for the routing hooks that a design leaves out."""
+_ROUTER = {
+    "route": least_outstanding,
+    "rank": no_rank,
+    "assign": no_assign,
+    "on_dispatch": no_event,
+    "on_first_token": no_event,
+    "on_finish": no_event,
+}
+PLAIN_ROUTER = _compiled(_ROUTER, PLAIN_ROUTER_TYPES)
+"""First-class functions for the routing hooks that a design leaves out, in the plain engine."""
+FULL_ROUTER = _compiled(_ROUTER, FULL_ROUTER_TYPES)
+"""The same for the full engine."""
 SCHEDULER = _compiled(
     {
         "rank": no_scheduler_rank,

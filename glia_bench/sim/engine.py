@@ -5,7 +5,7 @@ Records are written as far as the run came, also when it failed.
 """
 
 import dataclasses
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from glia_bench.sim.signatures import NOBODY, replica_view
 from glia_bench.sim.state import Needs, make_memory
 from glia_bench.types import RunResult, Status
 
+if TYPE_CHECKING:
+    from glia_bench.sim.stream import Feed
+
 Tier = Literal["auto", "compiled", "python"]
 
 _CHUNK_ARRIVALS = 100_000
@@ -39,14 +42,14 @@ PREFIX_VIEWS = {
     "events": prefix_view.VIEW_EVENTS,
     "truth": prefix_view.VIEW_TRUTH,
 }
-_compiled_policies: dict[tuple[str, str, str], Hooks | str] = {}
+_compiled_policies: dict[tuple[str, str, str, bool], Hooks | str] = {}
 
 
-def _hooks_of(policy: Policy) -> Hooks | str:
-    """Return a policy's compiled hooks or why it has none; each source is compiled once per process and track."""
-    key = (policy.path, policy.sha256, policy.track)
+def _hooks_of(policy: Policy, is_full: bool) -> Hooks | str:
+    """Return a policy's compiled hooks or why it has none; compiled once per process, source, track and engine."""
+    key = (policy.path, policy.sha256, policy.track, is_full)
     if key not in _compiled_policies:
-        _compiled_policies[key] = compile_hooks(policy)
+        _compiled_policies[key] = compile_hooks(policy, is_full=is_full)
     return _compiled_policies[key]
 
 
@@ -72,12 +75,20 @@ def is_plain(case: Case, policy: Policy) -> bool:
     )
 
 
-class _Run:
+class Run:
     """One run in progress: its arrays, its policy, and how the hooks are called."""
 
     def __init__(
-        self, case: Case, policy: Policy, sample_interval_s: float | None, log_iterations: bool, is_full: bool
+        self,
+        case: Case,
+        policy: Policy,
+        sample_interval_s: float | None,
+        log_iterations: bool,
+        is_full: bool,
+        feed: "Feed | None",
     ) -> None:
+        self.feed = feed
+        self.is_fetching = False
         self.case = case
         self.policy = policy
         self.is_full = is_full
@@ -119,6 +130,8 @@ class _Run:
         self.buffers = assign_buffers(capacity if "assign" in policy.routing else 1)
         self.replicas = replica_view(self.state)
         self.keys = (mixed_seed(case.policy_seed), mixed_seed(case.scenario_seed))
+        if feed is not None:
+            feed.start(self)
         self._point()
 
     def _write_hooks(self) -> None:
@@ -156,7 +169,16 @@ class _Run:
 
     def next_pause(self) -> int:
         """Return after how many arrivals the kernel should come back."""
-        return int(self.state.ctl[0, col.C_NUMBER]) + _CHUNK_ARRIVALS
+        soon = int(self.state.ctl[0, col.C_NUMBER]) + _CHUNK_ARRIVALS
+        return soon if self.feed is None else min(soon, self.feed.pause_at)
+
+    def paused(self) -> None:
+        """Fetch what comes next of a trace in pieces, when all but the last arrival has been taken."""
+        if self.feed is not None and self.state.ctl[0, col.C_NUMBER] >= self.feed.pause_at:
+            self.is_fetching = True
+            self.feed.refill(self)
+            self.is_fetching = False
+            self._point()
 
     def make_room(self) -> None:
         """Double what the kernel has run out of."""
@@ -182,7 +204,9 @@ class _Run:
                 self.make_room()
             elif why == scans.ASK_SCALE:
                 scaler.ask()
-            elif why != scans.PAUSE:
+            elif why == scans.PAUSE:
+                self.paused()
+            else:
                 return why
 
     def run_python(self) -> int:
@@ -219,10 +243,37 @@ def simulate(
             not allow, or cannot be compiled although `tier` asks for it.
         InvalidSpecError: If `sample_interval_s` is not positive.
     """
+    run, status, message, used, notes = run_case(
+        case, policy, tier=tier, sample_interval_s=sample_interval_s, log_iterations=log_iterations, engine=engine
+    )
+    return results.result(run.state, run.case, status, message, tier=used, notes=tuple(notes))
+
+
+def run_case(
+    case: Case,
+    policy: Policy,
+    *,
+    tier: Tier = "auto",
+    sample_interval_s: float | None = None,
+    log_iterations: bool = False,
+    engine: Literal["auto", "full"] = "auto",
+    feed: "Feed | None" = None,
+) -> tuple[Run, Status, str, str, list[str]]:
+    """Run a policy on a case as `simulate` does; return the run at its end, status, message, tier and notes.
+
+    Args:
+        case: As all that follow but the last as `simulate` takes them.
+        policy: See there.
+        tier: See there.
+        sample_interval_s: See there.
+        log_iterations: See there.
+        engine: See there.
+        feed: More of the trace, if the case's is only its first piece.
+    """
     case, notes = _allowed(case, policy)
     is_full = engine == "full" or log_iterations or not is_plain(case, policy)
-    run = _Run(case, policy, sample_interval_s, log_iterations, is_full)
-    hooks: Hooks | str = "" if tier == "python" else _hooks_of(policy)
+    run = Run(case, policy, sample_interval_s, log_iterations, is_full, feed)
+    hooks: Hooks | str = "" if tier == "python" else _hooks_of(policy, is_full)
     if isinstance(hooks, str) and tier == "compiled":
         raise InvalidPolicyError(f"policy {policy.name!r} cannot be compiled: {hooks}")
     if isinstance(hooks, str) and tier == "auto":
@@ -238,18 +289,11 @@ def simulate(
     except MemoryError:
         raise
     except Exception as error:
-        if isinstance(hooks, str):
-            raise  # plain-Python hooks are caught where they are called: this is ours
+        if isinstance(hooks, str) or run.is_fetching:
+            raise  # plain-Python hooks are caught where they are called: this is ours, or the trace's
         number = int(run.state.ctl[0, col.C_DECISIONS])
         status, message = "policy_error", f"a hook raised {type(error).__name__} at decision {number}: {text_of(error)}"
-    return results.result(
-        run.state,
-        case,
-        status,
-        message,
-        tier="python" if isinstance(hooks, str) else "compiled",
-        notes=tuple(notes),
-    )
+    return run, status, message, "python" if isinstance(hooks, str) else "compiled", notes
 
 
 def _allowed(case: Case, policy: Policy) -> tuple[Case, list[str]]:

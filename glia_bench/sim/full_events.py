@@ -111,7 +111,7 @@ def full_events(s: State, e: int, arrival: int, tick: int, sample: int, sched: S
         s.ctl[e, col.C_NOW] = horizon
         s.ctl[e, col.C_LAST] = horizon
         return DONE
-    if sooner == time and needs_room(s.seen, e, 3 * s.cache.nodes.shape[1]):
+    if sooner == time and needs_room(s.seen, e, 3 * s.cache.keys.shape[1]):
         return ROOM
     if step_ps == time:
         if s.params[col.P_LOG] != 0 and s.ctl[e, col.C_LOG] == s.log.shape[0]:

@@ -40,7 +40,7 @@ def single_run(case: Case, *, is_full: bool = False, needs: Needs | None = None)
             state = state._replace(
                 block_start=_writable(trace.block_start)[None],
                 block_ids=_writable(ids)[None],
-                block_nodes=np.zeros((1, len(ids)), dtype=np.int64),
+                block_nodes=np.zeros((1, len(ids)), dtype=np.int32),
             )
     return start_run(state, 0, case)
 
@@ -80,7 +80,7 @@ def grow(state: State) -> State:
 def with_room(state: State) -> State:
     """Return the arrays of a single run with more of what its kernel has run out of."""
     params, ctl = state.params, state.ctl[0]
-    margin = 2 * state.cache.nodes.shape[1]
+    margin = 2 * state.cache.keys.shape[1]
     if ctl[col.C_FREE_TOP] == 0:
         return grow(state)
     if params[col.P_LOG] and ctl[col.C_LOG] == len(state.log):

@@ -9,7 +9,7 @@ from glia_bench.errors import InvalidPolicyError, text_of
 from glia_bench.policy import Policy
 from glia_bench.sim import default_hooks
 from glia_bench.sim.jit import compile_hook
-from glia_bench.sim.signatures import HOOK_TYPES, SCALER_TYPES, SCHEDULER_TYPES
+from glia_bench.sim.signatures import FULL_ROUTER_TYPES, PLAIN_ROUTER_TYPES, SCALER_TYPES, SCHEDULER_TYPES
 
 
 class Hooks(NamedTuple):
@@ -57,8 +57,8 @@ def _compile(policy: Policy, name: str, function: Callable[..., Any], arguments:
     return hook if found == wanted else compile_hook(function, wanted(*arguments), **options)
 
 
-def compile_hooks(policy: Policy) -> Hooks | str:
-    """Compile a policy's hooks; return the reason, in one line, if Numba cannot.
+def compile_hooks(policy: Policy, *, is_full: bool) -> Hooks | str:
+    """Compile a policy's hooks for the full or the plain engine; return the reason, in one line, if Numba cannot.
 
     Policies from files are compiled with bounds checks, so that an index outside an array is an error and not a number.
 
@@ -71,9 +71,12 @@ def compile_hooks(policy: Policy) -> Hooks | str:
             _compile(policy, name, given[name], *table[name]) if name in given else defaults[name] for name in table
         )
 
+    router = (
+        (FULL_ROUTER_TYPES, default_hooks.FULL_ROUTER) if is_full else (PLAIN_ROUTER_TYPES, default_hooks.PLAIN_ROUTER)
+    )
     try:
         return Hooks(
-            router=compiled(policy.routing, HOOK_TYPES, default_hooks.ROUTER),
+            router=compiled(policy.routing, *router),
             scheduler=compiled(policy.scheduling, SCHEDULER_TYPES, default_hooks.SCHEDULER),
             scaler={
                 name: _compile(policy, name, hook, *SCALER_TYPES[name]) for name, hook in policy.autoscaling.items()

@@ -41,7 +41,7 @@ from glia_bench.sim.scans import (
     start_plain_scan,
 )
 from glia_bench.sim.state import State
-from glia_bench.sim.views import cluster_view, request_view
+from glia_bench.sim.views import cluster_view, plain_cluster_view, request_view
 
 
 @inlined
@@ -63,6 +63,7 @@ def inflight_of(s: State, e: int) -> Inflight:
 def make_advance(is_full: bool) -> Callable[..., int]:
     """Return `advance` for the plain or the full engine."""
     start_scan = start_full_scan if is_full else start_plain_scan
+    view_of = cluster_view if is_full else plain_cluster_view
 
     @inlined
     def advance(
@@ -155,7 +156,7 @@ def make_advance(is_full: bool) -> Callable[..., int]:
                     slot = s.back[e, k]
                     memory = memory_of(s, s.ctl[e, col.C_ROUTER])
                     request = request_view(s, tag, key, e, slot, s.slots[slot, col.S_GENERATED])
-                    s.reals[e, 0] = rank(request, cluster_view(s, inflight, e), memory)
+                    s.reals[e, 0] = rank(request, view_of(s, inflight, e), memory)
 
             # An arrival, now that its rank is known.
             if s.ctl[e, col.C_ARRIVING] >= 0:
@@ -192,7 +193,7 @@ def make_advance(is_full: bool) -> Callable[..., int]:
                     s.ctl[e, col.C_ANSWERED] = 1
                     if outside:
                         return ASK_ASSIGN
-                    cluster = cluster_view(s, inflight, e)
+                    cluster = view_of(s, inflight, e)
                     assign(queue_view(buffers, length), replicas, cluster, memory, buffers.out[:length])
                 cursor = s.ctl[e, col.C_CURSOR]
                 if (has_assign and s.ctl[e, col.C_TOLD] == s.ctl[e, col.C_ASKED]) or cursor >= length:
@@ -218,7 +219,7 @@ def make_advance(is_full: bool) -> Callable[..., int]:
                         if s.params[col.P_VIEW]:
                             fleet.prefix_hits(s, e, slot)
                     request = request_view(s, tag, key, e, slot, generated)
-                    answer = route(request, replicas, cluster_view(s, inflight, e), memory)
+                    answer = route(request, replicas, view_of(s, inflight, e), memory)
                 left = apply_answer(s, e, cursor, answer)
                 if left < 0:
                     return BAD_ANSWER
@@ -290,7 +291,7 @@ def make_advance(is_full: bool) -> Callable[..., int]:
                 if outside:
                     return ASK_RANK
                 request = request_view(s, tag, key, e, slot, 0)
-                s.reals[e, 0] = rank(request, cluster_view(s, inflight, e), memory)
+                s.reals[e, 0] = rank(request, view_of(s, inflight, e), memory)
 
     return advance
 

@@ -100,14 +100,15 @@ def engine(
 
 
 def with_mode(engine: EngineSpec, mode: str) -> EngineSpec:
-    """Return an engine of the same sizes under another mode's rules.
+    """Return an engine of the same sizes under another mode's rules; one that has this mode already stays as it is.
 
     A mode without chunked prefill serves no request longer than its token budget: see `EngineSpec.max_request_tokens`.
 
     Raises:
         InvalidSpecError: If no mode has this name.
     """
-    return replace(engine, mode=mode, **_rules(mode))
+    rules = _rules(mode)
+    return engine if engine.mode == mode else replace(engine, mode=mode, **rules)
 
 
 def default_sizes(mode: str, *, gpu_memory_gib: float, max_model_len: int, is_a100: bool = False) -> Sizes:

@@ -5,50 +5,61 @@ the queue of a row is its free queue. Only blocks with an id have nodes of their
 is a number that its engine knows, and so is the number of free blocks, which the results of these functions keep exact.
 
 `held` has the length of `ids`, the listed blocks of all requests of an environment: for the leading blocks that a live
-request references by id it keeps the node of each, so that a release need not search. The ids of one request differ
-from each other; where a trace repeats one, its block is simply referenced twice.
+request references by id, or that a lookup has just found, it keeps the node of each, so that nobody searches twice. The
+ids of one request differ from each other; where a trace repeats one, its block is simply referenced twice.
 """
 
 from glia_bench.features import IntArray
 from glia_bench.sim import block_table as bt
 from glia_bench.sim import prefix_view
-from glia_bench.sim.block_table import KvCache, make_cache, reset
+from glia_bench.sim.block_table import KvCache, SmallInts, make_cache, reset
 from glia_bench.sim.jit import inlined
 from glia_bench.sim.prefix_view import PrefixView
 
-__all__ = ["KvCache", "enter", "lookup", "make_cache", "release", "reset", "take_free", "take_hits", "unreferenced"]
+__all__ = [
+    "KvCache",
+    "SmallInts",
+    "enter",
+    "lookup",
+    "make_cache",
+    "release",
+    "reset",
+    "take_free",
+    "take_hits",
+    "unreferenced",
+]
 
 
 @inlined
-def lookup(cache: KvCache, g: int, ids: IntArray, start: int, limit: int) -> int:
-    """Return how many leading ids of ids[start:start + limit] row g knows."""
-    hits = 0
-    while hits < limit and bt.find(cache, g, ids[start + hits]):
-        hits += 1
-    return hits
+def lookup(cache: KvCache, g: int, ids: IntArray, held: SmallInts, start: int, limit: int) -> int:
+    """Return how many leading ids of ids[start:start + limit] row g knows; `held` gets their nodes."""
+    for k in range(start, start + limit):
+        node = bt.find(cache, g, ids[k])
+        if node == 0:
+            return k - start
+        held[k] = node
+    return limit
 
 
 @inlined
-def unreferenced(cache: KvCache, g: int, ids: IntArray, start: int, hits: int) -> int:
-    """Return how many of the known blocks ids[start:start + hits] are in row g's free queue."""
+def unreferenced(cache: KvCache, g: int, held: SmallInts, start: int, hits: int) -> int:
+    """Return how many of the blocks that a lookup has just found are in row g's free queue."""
     count = 0
     for k in range(start, start + hits):
-        count += int(cache.nodes[g, bt.find(cache, g, ids[k]), bt.N_REFS] == 0)
+        count += int(cache.links[g, held[k], bt.L_REFS] == 0)
     return count
 
 
 @inlined
-def take_hits(cache: KvCache, g: int, ids: IntArray, held: IntArray, start: int, hits: int) -> int:
-    """Reference the known blocks ids[start:start + hits]; comes before any block is taken from the head of the queue.
+def take_hits(cache: KvCache, g: int, held: SmallInts, start: int, hits: int) -> int:
+    """Reference the blocks that a lookup has just found; comes before any block is taken from the head of the queue.
 
     Returns:
         How many of them leave the free queue.
     """
     count = 0
     for k in range(start, start + hits):
-        node = bt.find(cache, g, ids[k])
-        held[k] = node
-        count += _reference(cache, g, node)
+        count += _reference(cache, g, int(held[k]))
     return count
 
 
@@ -58,9 +69,9 @@ def take_free(cache: KvCache, view: PrefixView, g: int, count: int, now: int) ->
     mask = cache.queue.shape[1] - 1
     first = cache.meta[g, bt.M_FIRST]
     while count > 0:
-        entry = cache.queue[g, first & mask]
+        entry = int(cache.queue[g, first & mask])
         if entry > 0:
-            prefix_view.changed(view, g, cache.nodes[g, entry, bt.N_KEY], False, now)
+            prefix_view.changed(view, g, cache.keys[g, entry], False, now)
             bt.remove(cache, g, entry)
             first += 1
             count -= 1
@@ -79,7 +90,7 @@ def enter(
     view: PrefixView,
     g: int,
     ids: IntArray,
-    held: IntArray,
+    held: SmallInts,
     start: int,
     first: int,
     last: int,
@@ -94,12 +105,13 @@ def enter(
     freed = 0
     bt.reserve(cache, g, last - first)
     for k in range(start + first, start + last):
-        node = bt.find(cache, g, ids[k])
+        place = bt.place_of(cache, ids[k])
+        node = bt.find_at(cache, g, ids[k], place)
         if node:
             freed += 1 - _reference(cache, g, node)
             bt.append_bare(cache, g, 1)
         else:
-            node = bt.add(cache, g, ids[k], 1)
+            node = bt.add_at(cache, g, ids[k], 1, place)
             prefix_view.changed(view, g, ids[k], True, now)
         held[k] = node
     return freed
@@ -111,7 +123,7 @@ def release(
     view: PrefixView,
     g: int,
     ids: IntArray,
-    held: IntArray,
+    held: SmallInts,
     start: int,
     keyed: int,
     stored: int,
@@ -140,14 +152,15 @@ def release(
     bt.reserve(cache, g, blocks + 1)
     bare = bt.append_bare(cache, g, freed) if freed > 0 else 0
     for k in range(start + stored - 1, start + keyed - 1, -1):
-        if bt.find(cache, g, ids[k]) == 0:  # else the request's own block is one without an id
-            bt.append(cache, g, bt.add(cache, g, ids[k], 0))
+        place = bt.place_of(cache, ids[k])
+        if bt.find_at(cache, g, ids[k], place) == 0:  # else the request's own block is one without an id
+            bt.append(cache, g, bt.add_at(cache, g, ids[k], 0, place))
             cache.queue[g, bare] += 1
             prefix_view.changed(view, g, ids[k], True, now)
     for k in range(start + keyed - 1, start - 1, -1):
-        node = held[k]
-        refs = cache.nodes[g, node, bt.N_REFS] - 1
-        cache.nodes[g, node, bt.N_REFS] = refs
+        node = int(held[k])
+        refs = int(cache.links[g, node, bt.L_REFS]) - 1
+        cache.links[g, node, bt.L_REFS] = refs
         if refs == 0:
             bt.append(cache, g, node)
             freed += 1
@@ -157,8 +170,8 @@ def release(
 @inlined
 def _reference(cache: KvCache, g: int, node: int) -> int:
     """Reference a known block; returns 1 if it leaves the free queue for that, else 0."""
-    refs = cache.nodes[g, node, bt.N_REFS]
-    cache.nodes[g, node, bt.N_REFS] = refs + 1
+    refs = int(cache.links[g, node, bt.L_REFS])
+    cache.links[g, node, bt.L_REFS] = refs + 1
     if refs == 0:
         bt.unlink(cache, g, node)
         return 1

@@ -28,7 +28,6 @@ E_FIRST, E_LAST = range(2)
 """Changes of the log applied and written so far."""
 
 _WORD_BITS = 62  # neither a mask nor the next power of two reaches the sign
-_WORDS = 2  # first column of the mask in a node of `known`
 _FIRST_CHANGES = 1 << 14
 
 
@@ -37,11 +36,11 @@ class PrefixView(NamedTuple):
 
     Attributes:
         params: Constants P_*.
-        known: Ids that at least one replica is seen to have, a row per table; their nodes are id, chain and the words
-            of the bit mask, which are 0 in a node that is not in use.
+        known: Ids that at least one replica is seen to have, a row per table; the masks of their
+            nodes have a bit per replica, and are 0 in a node that is not in use.
         log: Ring of changes L_*; shape (E, a power of two, 4).
         ends: Shape (E, 2).
-        notes: For the view "own", a queue of ids per router and replica, oldest first, in row t * N + replica; N_REFS
+        notes: For the view "own", a queue of ids per router and replica, oldest first, in row t * N + replica; L_REFS
             of their nodes is the id's node in `known`.
     """
 
@@ -71,7 +70,7 @@ def make_view(
     words = -(-num_replicas // _WORD_BITS)
     return PrefixView(
         params=np.array([mode, num_replicas, num_routers, delay_ps], dtype=np.int64),
-        known=bt.make_rows(tables, most_ids, node_width=_WORDS + words, num_heads=4 * most_ids, queue_length=1),
+        known=bt.make_rows(tables, most_ids, num_words=words, num_heads=4 * most_ids, queue_length=1),
         log=np.zeros((num_envs, _FIRST_CHANGES if mode == VIEW_EVENTS else 1, _LOG_WIDTH), dtype=np.int64),
         ends=np.zeros((num_envs, 2), dtype=np.int64),
         notes=make_cache(tables * num_replicas, max_blocks) if is_own else make_cache(num_envs, 1),
@@ -86,7 +85,7 @@ def reset_view(view: PrefixView, e: int) -> None:
         for row in range(e * rows, (e + 1) * rows):
             most = cache.meta[row, bt.M_MOST]
             if most > 0:  # memory that was never used stays so
-                cache.nodes[row, : most + 1] = 0
+                cache.masks[row, : most + 1] = 0
                 plain(bt.reset)(cache, row, 0)
 
 
@@ -188,9 +187,9 @@ def _drop_oldest(view: PrefixView, t: int, row: int, replica: int) -> None:
     first = notes.meta[row, bt.M_FIRST]
     while notes.queue[row, first & mask] == 0:
         first += 1
-    node = notes.queue[row, first & mask]
+    node = int(notes.queue[row, first & mask])
     notes.meta[row, bt.M_FIRST] = first + 1
-    _drop(view, t, notes.nodes[row, node, bt.N_REFS], replica)
+    _drop(view, t, int(notes.links[row, node, bt.L_REFS]), replica)
     bt.remove(notes, row, node)
 
 
@@ -203,9 +202,9 @@ def forget(view: PrefixView, e: int, replica: int) -> None:
         for t in range(e * view.params[P_ROUTERS], (e + 1) * view.params[P_ROUTERS]):
             row = t * view.params[P_REPLICAS] + replica
             for place in range(notes.meta[row, bt.M_FIRST], notes.meta[row, bt.M_LAST]):
-                node = notes.queue[row, place & (notes.queue.shape[1] - 1)]
+                node = int(notes.queue[row, place & (notes.queue.shape[1] - 1)])
                 if node != 0:
-                    _drop(view, t, notes.nodes[row, node, bt.N_REFS], replica)
+                    _drop(view, t, int(notes.links[row, node, bt.L_REFS]), replica)
                     bt.remove(notes, row, node)
             notes.meta[row, bt.M_FIRST] = notes.meta[row, bt.M_LAST]
     elif mode != VIEW_NONE:
@@ -236,12 +235,12 @@ def hits(
     if mode == VIEW_EVENTS:
         _catch_up(view, e, now)
     most = 0 if mode == VIEW_NONE else limit
-    for word in range(view.known.nodes.shape[2] - _WORDS):
+    for word in range(view.known.masks.shape[2]):
         first = word * _WORD_BITS
         alive = (1 << min(_WORD_BITS, num_replicas - first)) - 1
         b = 0
         while b < most and alive != 0:
-            seen = view.known.nodes[t, bt.find(view.known, t, ids[start + b]), _WORDS + word]  # of node 0: nobody
+            seen = view.known.masks[t, bt.find(view.known, t, ids[start + b]), word]  # of node 0: nobody
             if alive & ~seen:
                 _write(out, row, offset + first, alive & ~seen, b)
                 alive &= seen
@@ -266,17 +265,17 @@ def _add(view: PrefixView, t: int, key: int, replica: int) -> int:
     node = bt.find(view.known, t, key)
     if node == 0:
         node = bt.add(view.known, t, key, 0)
-    view.known.nodes[t, node, _WORDS + replica // _WORD_BITS] |= 1 << (replica % _WORD_BITS)
+    view.known.masks[t, node, replica // _WORD_BITS] |= 1 << (replica % _WORD_BITS)
     return node
 
 
 @inlined
 def _drop(view: PrefixView, t: int, node: int, replica: int) -> None:
     """Clear a replica's bit of a node of table t; an id without bits leaves the table."""
-    view.known.nodes[t, node, _WORDS + replica // _WORD_BITS] &= ~(1 << (replica % _WORD_BITS))
+    view.known.masks[t, node, replica // _WORD_BITS] &= ~(1 << (replica % _WORD_BITS))
     rest = 0
-    for column in range(_WORDS, view.known.nodes.shape[2]):
-        rest |= view.known.nodes[t, node, column]
+    for column in range(view.known.masks.shape[2]):
+        rest |= view.known.masks[t, node, column]
     if rest == 0:
         bt.remove(view.known, t, node)
 
@@ -284,8 +283,8 @@ def _drop(view: PrefixView, t: int, node: int, replica: int) -> None:
 @inlined
 def _clear(view: PrefixView, t: int, replica: int) -> None:
     """Clear a replica's bit of every id in table t."""
-    word = _WORDS + replica // _WORD_BITS
+    word = replica // _WORD_BITS
     bit = 1 << (replica % _WORD_BITS)
     for node in range(1, view.known.meta[t, bt.M_MOST] + 1):
-        if view.known.nodes[t, node, word] & bit:
+        if view.known.masks[t, node, word] & bit:
             _drop(view, t, node, replica)

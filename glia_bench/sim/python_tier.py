@@ -20,7 +20,7 @@ from glia_bench.sim.signatures import NOBODY, read_only
 
 if TYPE_CHECKING:
     from glia_bench.sim.autoscaling import Scaler
-    from glia_bench.sim.engine import _Run
+    from glia_bench.sim.engine import Run
 
 __all__ = ["BadAnswerError", "HookError", "PythonHooks", "uniform"]
 
@@ -36,7 +36,7 @@ class HookError(Exception):
 class PythonHooks:
     """The hooks of a run as plain Python."""
 
-    def __init__(self, run: "_Run", scaler: "Scaler") -> None:
+    def __init__(self, run: "Run", scaler: "Scaler") -> None:
         self.of_run = run
         self.hooks = run.policy.routing
         self.scaler = scaler
@@ -91,7 +91,9 @@ class PythonHooks:
                 elif why == scans.ROOM:
                     run.make_room()
                     asked.ctl = run.state.ctl
-                elif why != scans.PAUSE:
+                elif why == scans.PAUSE:
+                    run.paused()
+                else:
                     return why
         finally:
             callbacks.leave()

@@ -66,7 +66,12 @@ def records_of(state: State) -> Records:
         records[rows, target] = slots[:, source]
     if state.params[col.P_FULL]:
         state.extra[rows, 1] = np.maximum(slots[:, col.S_CACHED], 0)
-    return Records(**{name: records[:, i] for i, name in enumerate(col.RECORD_COLUMNS)})
+    return record_columns(state)
+
+
+def record_columns(state: State) -> Records:
+    """Return the records as they stand: those of live requests are not written yet."""
+    return Records(**{name: state.records[:, i] for i, name in enumerate(col.RECORD_COLUMNS)})
 
 
 def _samples(state: State, num_replicas: int) -> Samples | None:
@@ -114,12 +119,18 @@ def _arrivals(state: State, case: Case) -> IntArray:
     return arrived
 
 
-def _lifetimes(state: State, num_replicas: int) -> Lifetimes:
+def lifetimes_of(state: State, num_replicas: int) -> Lifetimes:
+    """Return the lives of all replicas."""
     if state.params[col.P_FULL]:
         table = state.lives[0, : state.ctl[0, col.C_LIVES]].copy()
     else:
         table = np.array([(r, 0, 0, NEVER_PS, NEVER_PS) for r in range(num_replicas)], dtype=np.int64)
     return Lifetimes(**{name: table[:, i] for i, name in enumerate(col.LIFE_COLUMNS)})
+
+
+def end_of(ctl: IntArray, status: Status) -> int:
+    """Return the end of a run: the last event that counts, or where it broke off; ps."""
+    return int(ctl[col.C_LAST]) if status == "ok" else int(max(ctl[col.C_LAST], ctl[col.C_NOW]))
 
 
 def gpu_seconds(lifetimes: Lifetimes, case: Case, end_ps: int) -> float:
@@ -135,8 +146,8 @@ def gpu_seconds(lifetimes: Lifetimes, case: Case, end_ps: int) -> float:
 def result(state: State, case: Case, status: Status, message: str, *, tier: str, notes: tuple[str, ...]) -> RunResult:
     """Return what a run gives back."""
     ctl = state.ctl[0]
-    end_ps = int(ctl[col.C_LAST]) if status == "ok" else int(max(ctl[col.C_LAST], ctl[col.C_NOW]))
-    lifetimes = _lifetimes(state, case.cluster.num_replicas)
+    end_ps = end_of(ctl, status)
+    lifetimes = lifetimes_of(state, case.cluster.num_replicas)
     num = len(case.trace)
     records = records_of(state)
     return RunResult(

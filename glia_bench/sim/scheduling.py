@@ -203,7 +203,7 @@ def has_room(s: State, e: int, g: int, slot: int, hits: int) -> bool:
         return False
     taken = blocks_wanted(s, e, g, slot) - hits
     if hits > 0:
-        taken += prefix_cache.unreferenced(s.cache, g, s.block_ids[e], content_start(s, e, slot), hits)
+        taken += prefix_cache.unreferenced(s.cache, g, s.block_nodes[e], content_start(s, e, slot), hits)
     return s.rep[g, col.R_FREE] - taken >= s.rep[g, col.R_WATERMARK]
 
 
@@ -230,9 +230,7 @@ def admit(s: State, e: int, g: int, position: int, hits: int, tokens: int, now: 
     slot = leave_waiting(s, e, g, position)
     blocks = blocks_wanted(s, e, g, slot)
     if hits > 0:
-        start = content_start(s, e, slot)
-        ids = s.block_ids[e]
-        s.rep[g, col.R_FREE] -= prefix_cache.take_hits(s.cache, g, ids, s.block_nodes[e], start, hits)
+        s.rep[g, col.R_FREE] -= prefix_cache.take_hits(s.cache, g, s.block_nodes[e], content_start(s, e, slot), hits)
     take_blocks(s, e, g, blocks - hits, now)
     s.slots[slot, col.S_BLOCKS] = blocks
     s.slots[slot, col.S_KEYED] = hits

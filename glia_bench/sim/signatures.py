@@ -24,6 +24,7 @@ from glia_bench.sim.by_reference import reference_type
 from glia_bench.sim.jit import plain
 from glia_bench.sim.queue_columns import assign_buffers, queue_view
 from glia_bench.sim.state import State, make_memory, make_state
+from glia_bench.sim.views import PlainCluster
 
 EXAMPLE_PERF = Perf(0.0, 0.0, 0.0, 0.0, 0.0)
 _zeros = [0.0 if f.dtype == "float64" else 0 for f in schema("request")]
@@ -79,15 +80,22 @@ _WINDOW = numba.typeof(
     )
 )
 
-HOOK_TYPES: dict[str, tuple[tuple[Any, ...], Any]] = {
-    "route": ((_REQUEST, _REPLICAS, _CLUSTER, _MEMORY), types.int64),
-    "rank": ((_REQUEST, _CLUSTER, _MEMORY), types.float64),
-    "assign": ((_QUEUE, _REPLICAS, _CLUSTER, _MEMORY, types.int64[::1]), types.none),
-    "on_dispatch": ((_REQUEST, types.int64, _MEMORY), types.none),
-    "on_first_token": ((_REQUEST, types.int64, _MEMORY), types.none),
-    "on_finish": ((_REQUEST, types.int64, _MEMORY), types.none),
-}
-"""Numba argument types and result type of every routing hook."""
+
+def _router_types(cluster: Any) -> dict[str, tuple[tuple[Any, ...], Any]]:
+    return {
+        "route": ((_REQUEST, _REPLICAS, cluster, _MEMORY), types.int64),
+        "rank": ((_REQUEST, cluster, _MEMORY), types.float64),
+        "assign": ((_QUEUE, _REPLICAS, cluster, _MEMORY, types.int64[::1]), types.none),
+        "on_dispatch": ((_REQUEST, types.int64, _MEMORY), types.none),
+        "on_first_token": ((_REQUEST, types.int64, _MEMORY), types.none),
+        "on_finish": ((_REQUEST, types.int64, _MEMORY), types.none),
+    }
+
+
+PLAIN_ROUTER_TYPES = _router_types(numba.typeof(PlainCluster(*EXAMPLE_CLUSTER[:-1])))
+"""Numba argument types and result type of every routing hook, as the plain engine calls it."""
+FULL_ROUTER_TYPES = _router_types(_CLUSTER)
+"""The same for the full engine."""
 SCHEDULER_TYPES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "rank": ((_REQUEST, _REPLICA, _MEMORY), types.float64),
     "admit": ((_REQUEST, _REPLICA, _MEMORY), types.boolean),

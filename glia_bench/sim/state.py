@@ -16,7 +16,7 @@ from glia_bench.features import FLOAT_REPLICA_FIELDS, INT_REPLICA_FIELDS, FloatA
 from glia_bench.sim import columns as col
 from glia_bench.sim.fleet_setup import cold_tables, fault_table, start_fleet
 from glia_bench.sim.latency_tables import latency_arrays
-from glia_bench.sim.prefix_cache import KvCache, make_cache
+from glia_bench.sim.prefix_cache import KvCache, SmallInts, make_cache
 from glia_bench.sim.prefix_view import VIEW_NONE, PrefixView, make_view, reset_view
 from glia_bench.types import NEVER_PS, UNFINISHED
 
@@ -77,7 +77,7 @@ class State(NamedTuple):
     next_row: IntArray
     block_start: IntArray
     block_ids: IntArray
-    block_nodes: IntArray
+    block_nodes: SmallInts
     extra: IntArray
     grids: IntArray
     ledger: IntArray
@@ -192,7 +192,7 @@ def make_state(
         next_row=ints(num_envs, per_request),
         block_start=ints(num_envs, per_request + 1),
         block_ids=ints(num_envs, 1),
-        block_nodes=ints(num_envs, 1),
+        block_nodes=np.zeros((num_envs, 1), dtype=np.int32),
         extra=ints(num_envs * per_request, len(col.EXTRA_COLUMNS)),
         grids=table.grids,
         ledger=ints(routers, len(col.LEDGER_FIELDS), num),

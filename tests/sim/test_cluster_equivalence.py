@@ -103,11 +103,6 @@ def test_the_engines_agree(case: Case, policy: Policy) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False,
-    reason="known difference, being traced: two partial prefills (seed 463, v1_mode, stale metrics, routers, faults);"
-    " kernel and reference split one iteration's budget differently",
-)
 @pytest.mark.parametrize("tier", ["python", "compiled"])
 @given(case=cluster_strategies.cases(), policy=cluster_strategies.policies())
 @THOROUGH

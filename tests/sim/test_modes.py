@@ -106,3 +106,12 @@ def test_unknown_modes(ask: object) -> None:
     """A mistyped mode suggests the nearest."""
     with pytest.raises(InvalidSpecError, match=r"no engine mode 'vlm_v1' \(known: sarathi,.*did you mean 'vllm_v1'\?"):
         ask()  # type: ignore[operator]
+
+
+def test_an_engine_of_the_named_mode_stays_as_it_is() -> None:
+    """A task may ship an engine with rules of its own under a mode's name; naming that mode changes nothing."""
+    own = EngineSpec(
+        mode="vllm_v1", order="arrival", watermark=0.0, admit_after_preemption=False, spare_block=False, **SIZES
+    )
+    assert with_mode(own, "vllm_v1") is own
+    assert with_mode(own, "sarathi").watermark == 0.01

@@ -43,11 +43,11 @@ def operate(
     if code == RESET:
         pc.reset(cache, g, a)
     elif code == LOOKUP:
-        return pc.lookup(cache, g, ids, start, a)
+        return pc.lookup(cache, g, ids, held, start, a)
     elif code == UNREFERENCED:
-        return pc.unreferenced(cache, g, ids, start, a)
+        return pc.unreferenced(cache, g, held, start, a)
     elif code == TAKE_HITS:
-        return pc.take_hits(cache, g, ids, held, start, a)
+        return pc.take_hits(cache, g, held, start, a)
     elif code == TAKE_FREE:
         pc.take_free(cache, view, g, a, 0)
     elif code == ENTER:
@@ -198,9 +198,9 @@ def free_queue(cache: KvCache, g: int) -> list[int | None]:
     for place in range(cache.meta[g, bt.M_FIRST], cache.meta[g, bt.M_LAST]):
         entry = int(cache.queue[g, place & (cache.queue.shape[1] - 1)])
         if entry > 0:
-            assert cache.nodes[g, entry, bt.N_PLACE] == place
-            assert cache.nodes[g, entry, bt.N_REFS] == 0
-        queue += [None] * -entry if entry <= 0 else [int(cache.nodes[g, entry, bt.N_KEY])]
+            assert cache.links[g, entry, bt.L_PLACE] == place & (cache.queue.shape[1] - 1)
+            assert cache.links[g, entry, bt.L_REFS] == 0
+        queue += [None] * -entry if entry <= 0 else [int(cache.keys[g, entry])]
     return queue
 
 
@@ -210,10 +210,10 @@ def references(cache: KvCache, g: int) -> dict[int, int]:
     for head in cache.heads[g]:
         node = int(head)
         while node:
-            key = int(cache.nodes[g, node, bt.N_KEY])
+            key = int(cache.keys[g, node])
             assert key not in found
-            found[key] = int(cache.nodes[g, node, bt.N_REFS])
-            node = int(cache.nodes[g, node, bt.N_CHAIN])
+            found[key] = int(cache.links[g, node, bt.L_REFS])
+            node = int(cache.links[g, node, bt.L_CHAIN])
     assert len(found) == cache.meta[g, bt.M_KNOWN]
     return found
 
@@ -298,6 +298,7 @@ def test_an_id_that_comes_twice_in_one_request_loses_no_block() -> None:
     assert len(free_queue(pair.cache, 1)) == 7
     assert pair.do(RELEASE, 0, 3, 4, 4) == 2
     assert free_queue(pair.cache, 1) == [None] * 8 + [0]
+    assert pair.do(LOOKUP, 0, 3) == 3
     assert pair.do(TAKE_HITS, 0, 3) == 1
     assert pair.do(RELEASE, 0, 3, 3, 3) == 1
     assert free_queue(pair.cache, 1) == [None] * 8 + [0]
@@ -337,7 +338,8 @@ def test_other_rows_stay_untouched() -> None:
 
 
 def test_arrays_are_integers_of_the_declared_types() -> None:
-    """Everything is int64 but the heads of the hash table, whose size counts."""
+    """Ids and counts without end are int64; nodes and places, whose size counts, are int32."""
     cache = pc.make_cache(2, 3)
-    assert cache.heads.dtype == np.int32
-    assert {array.dtype for array in cache[1:]} == {np.dtype(np.int64)}
+    wide = {name for name in cache._fields if getattr(cache, name).dtype == np.int64}
+    assert wide == {"keys", "masks", "meta"}
+    assert {getattr(cache, name).dtype for name in {*cache._fields} - wide} == {np.dtype(np.int32)}

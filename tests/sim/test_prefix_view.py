@@ -47,12 +47,12 @@ def operate(
     elif code == NEEDS_ROOM:
         return int(pv.needs_room(view, 1, a))
     elif code == LOOKUP:
-        return pc.lookup(cache, a, ids, 0, b)
+        return pc.lookup(cache, a, ids, out[0], 0, b)
     else:  # a requests of b blocks one after the other on replica row d, of c blocks
         pc.reset(cache, d, c)
         for request in range(a):
-            hits = pc.lookup(cache, d, ids, request * b, b)
-            pc.take_hits(cache, d, ids, out[0], request * b, hits)
+            hits = pc.lookup(cache, d, ids, out[0], request * b, b)
+            pc.take_hits(cache, d, out[0], request * b, hits)
             pc.take_free(cache, view, d, b - hits, now + request)
             pc.enter(cache, view, d, ids, out[0], request * b, hits, b - 1, now + request)
             pc.release(cache, view, d, ids, out[0], request * b, b - 1, b, b, now + request)
