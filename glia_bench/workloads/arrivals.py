@@ -110,8 +110,7 @@ def curve_arrivals_us(stream: Stream, gaps: QuantileTable, *, rate_urps: int, le
     limit = (WARM_UP << UNIT_LOG2) + ((expected << UNIT_LOG2) // 1_000_000)
     parts, reached = [], 0
     while reached < limit:
-        # the last gap may pass the limit by far, which only wastes it
-        count = max(_DRAWS_AT_ONCE, (limit - reached) >> UNIT_LOG2)
+        count = 64 + ((limit - reached) >> UNIT_LOG2)
         units = np.cumsum(gaps.draw(stream.bits(count))) + reached
         reached = int(units[-1])
         parts.append(units)

@@ -4,6 +4,7 @@ Left out: densities, other dimensions than two.
 """
 
 import math
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -75,3 +76,28 @@ def power_of_two(exponent: Ints) -> Ints:
     mantissa = table[cell] + (((table[cell + 1] - table[cell]) * rest) >> 8)
     shift = whole + POWER_LOG2 - 30
     return np.where(shift >= 0, mantissa << np.maximum(shift, 0), mantissa >> np.minimum(np.maximum(-shift, 0), 62))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lognormal:
+    """A lognormal law of whole numbers, cut at both ends.
+
+    Attributes:
+        log2_median, log2_sigma: Median and deviation of its logarithm to base 2, in units of 2^-16.
+        least, most: What lies outside is moved to these.
+    """
+
+    log2_median: int
+    log2_sigma: int
+    least: int
+    most: int
+
+    def draw(self, bits: Bits) -> Ints:
+        """Return one value per 64 random bits, rounded to the nearest."""
+        power = power_of_two(self.log2_median + (self.log2_sigma * normal(bits) >> Z_LOG2))
+        return np.clip((power + (1 << (POWER_LOG2 - 1))) >> POWER_LOG2, self.least, self.most)
+
+
+def shipped_lognormal(name: str) -> Lognormal:
+    """Return a law of workloads/tables/lognormal_lengths.json."""
+    return Lognormal(**shipped_data("lognormal_lengths")["laws"][name])

@@ -9,7 +9,7 @@ from glia_bench.case import Trace
 from glia_bench.cluster import Ints
 from glia_bench.errors import InvalidSpecError
 from glia_bench.workloads.arrivals import PS_PER_US
-from glia_bench.workloads.services import fitted, service_lengths
+from glia_bench.workloads.services import Lengths, fitted, service_lengths
 from glia_bench.workloads.streams import Stream
 from glia_bench.workloads.variation import PLAIN, Variation
 
@@ -35,6 +35,10 @@ class Order:
     def stream(self, purpose: str) -> Stream:
         """Return the stream of a purpose."""
         return Stream(self.key, self.seed, purpose)
+
+    def purpose(self, part: str) -> Callable[[str], Stream]:
+        """Return what gives the streams of a part of the scenario."""
+        return lambda purpose: self.stream(f"{part}: {purpose}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +106,11 @@ def open_trace(
     service: Ints | None = None,
     slo_class: Ints | None = None,
 ) -> Trace:
-    """Return independent requests as a trace; clients allow what the context leaves.
+    """Return independent requests with the lengths of services as a trace.
 
     Args:
         order: What was ordered.
-        arrivals_us: Microseconds; int64, shape (num_requests,).
+        arrivals_us: Microseconds, not decreasing; int64, shape (num_requests,).
         services: Whose lengths they have.
         max_request_tokens: Context.
         service: Place of each request's service in `services`, or None for the first.
@@ -114,11 +118,32 @@ def open_trace(
     """
     if service is None:
         service = np.zeros(len(arrivals_us), dtype=np.int64)
-    lengths = fitted(service_lengths(service, services, order.key, order.seed), order.variation, max_request_tokens)
+    lengths = service_lengths(service, services, order.stream)
+    return with_lengths(order, arrivals_us, lengths, max_request_tokens, slo_class=slo_class)
+
+
+def with_lengths(
+    order: Order,
+    arrivals_us: Ints,
+    lengths: Lengths,
+    max_request_tokens: int,
+    *,
+    tenant: Ints | None = None,
+    slo_class: Ints | None = None,
+) -> Trace:
+    """Return independent requests as a trace, their lengths varied and cut; clients allow what the context leaves.
+
+    Raises:
+        InvalidSpecError: If there are none.
+    """
+    if len(arrivals_us) == 0:
+        raise InvalidSpecError(f"no request arrives within {order.horizon_s} s; lengthen the horizon or raise the rate")
+    lengths = fitted(lengths, order.variation, max_request_tokens)
     return Trace(
         arrival_ps=arrivals_us * np.int64(PS_PER_US),
         prompt_tokens=lengths.prompt,
         output_tokens=lengths.output,
         max_tokens=max_request_tokens - lengths.prompt,
+        tenant=tenant,
         slo_class=slo_class,
     )

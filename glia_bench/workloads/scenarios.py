@@ -7,8 +7,26 @@ For one key and seed the load changes neither the lengths nor the gaps in units 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from glia_bench.workloads.open_scenarios import CHAT_STEADY
+from glia_bench.workloads.mixed_scenarios import (
+    HEAVY_TAIL_MIX,
+    MULTI_TENANT_SLO,
+    WORKLOAD_SHIFT,
+    WORKLOAD_SHIFT_MILD,
+)
+from glia_bench.workloads.open_scenarios import CHAT_STEADY, CODE_BURSTY, REASONING_LONG_OUTPUT, diurnal_day
 from glia_bench.workloads.scenario import Scenario
 
-SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in (CHAT_STEADY,)})
+_ALL = (
+    CHAT_STEADY,
+    CODE_BURSTY,
+    REASONING_LONG_OUTPUT,
+    diurnal_day(1),
+    diurnal_day(12),
+    HEAVY_TAIL_MIX,
+    MULTI_TENANT_SLO,
+    WORKLOAD_SHIFT,
+    WORKLOAD_SHIFT_MILD,
+)
+
+SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _ALL})
 """Every scenario by name, in the order of tables."""

@@ -3,7 +3,7 @@
 Left out: turns and shared content (sessions.py, groups.py), and drift within a service.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ class Lengths:
     output: Ints
 
 
-def service_lengths(service: Ints, names: Sequence[str], key: str, seed: int) -> Lengths:
+def service_lengths(service: Ints, names: Sequence[str], stream: Callable[[str], Stream]) -> Lengths:
     """Return the lengths of requests, each of one of several services.
 
     The words drawn for request k do not depend on its service, nor on how many requests there are.
@@ -31,12 +31,10 @@ def service_lengths(service: Ints, names: Sequence[str], key: str, seed: int) ->
     Args:
         service: Place of each request's service in `names`; int64, shape (num_requests,).
         names: Services, as the tables in workloads/tables are called: NAME_prompt and NAME_output.
-        key: Key of the draws, with the seed.
-        seed: Seed.
+        stream: Gives the stream of a purpose.
     """
     num = len(service)
-    prompt_bits = Stream(key, seed, "prompt lengths").bits(num)
-    output_bits = Stream(key, seed, "output lengths").bits(num)
+    prompt_bits, output_bits = (stream(purpose).bits(num) for purpose in ("prompt lengths", "output lengths"))
     prompt, output = np.zeros(num, dtype=np.int64), np.zeros(num, dtype=np.int64)
     for place, name in enumerate(names):
         rows = np.flatnonzero(service == place)
@@ -52,8 +50,14 @@ def fitted(lengths: Lengths, variation: Variation, max_request_tokens: int) -> L
     return Lengths(prompt=np.minimum(variation.tokens(lengths.prompt), max_request_tokens - output), output=output)
 
 
-def chosen(key: str, seed: int, purpose: str, num: int, permilles: Sequence[int]) -> Ints:
+def joined(parts: Sequence[Lengths], row: Ints) -> Lengths:
+    """Return the lengths of several parts one after another, in the order of `row`."""
+    prompt, output = (np.concatenate([getattr(part, name) for part in parts]) for name in ("prompt", "output"))
+    return Lengths(prompt=prompt[row], output=output[row])
+
+
+def chosen(stream: Stream, num: int, permilles: Sequence[int]) -> Ints:
     """Return an independent choice for each of `num` requests, with the given chances in thousandths."""
     bounds = np.cumsum(np.array(permilles, dtype=np.uint64))
-    draws = (Stream(key, seed, purpose).bits(num) >> np.uint64(32)) * np.uint64(1000) >> np.uint64(32)
+    draws = (stream.bits(num) >> np.uint64(32)) * np.uint64(1000) >> np.uint64(32)
     return np.searchsorted(bounds, draws, side="right").astype(np.int64)

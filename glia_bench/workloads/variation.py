@@ -3,9 +3,10 @@
 The CV (standard deviation / mean) of gaps is scaled by taking a gap law of the wanted CV: gamma laws lie on a ladder of
 CVs between whose rungs knots are interpolated, which is within 0.7 per cent of the CV in between; a measured law is
 mixed, quantile by quantile, with the constant gap (less even: with a gamma law of twice its CV), which is as good where
-the two have alike ranks. The depth of a rate curve is scaled by stretching it about its mean. Where a deeper curve
-would fall below 0 it stays at 0, and the stretch grows until its CV over the horizon is the wanted one, or STRONGEST is
-reached: a service that already pauses can only gain depth in its bursts.
+the two have alike ranks. The depth of a rate curve is scaled by stretching it about its mean, by as much as gives the
+wanted CV over the horizon. Rates below the mean at most halve or double in this, so that a deeper curve has no new
+pauses and a shallower one keeps those it has; where pauses make the wanted CV impossible, the stretch ends at STRONGEST
+or at 0, with bursts of one height.
 Left out: durations of bursts, dwell times of states, correlation of lengths.
 """
 
@@ -70,7 +71,7 @@ def _ladder() -> tuple[Ints, tuple[QuantileTable, ...]]:
 
 @cache
 def gamma_gaps(cv_permille: int) -> QuantileTable:
-    """Return a law of gaps of mean 2^20 that is gamma-distributed, with the given CV in thousandths (at most 22,627)."""
+    """Return a gamma law of gaps of mean 2^20 with the given CV in thousandths (at most 22,627)."""
     cvs, tables = _ladder()
     above = int(np.clip(np.searchsorted(cvs, cv_permille), 1, len(cvs) - 1))
     low, high = int(cvs[above - 1]), int(cvs[above])
@@ -108,11 +109,14 @@ def uneven_levels(levels: Ints, variation: Variation) -> Ints:
     if wanted == 1000:
         return levels
     mean = 1 << LEVEL_MEAN_LOG2
-    excess = (levels << LEVEL_MEAN_LOG2) * len(levels) // int(levels.sum()) - mean
+    plain = (levels << LEVEL_MEAN_LOG2) * len(levels) // int(levels.sum())
+    excess = plain - mean
     target = int((excess * excess).sum()) * wanted * wanted
 
     def stretched(stretch: int) -> Ints:
-        return np.minimum(np.maximum(mean + excess * stretch // 1000, 0), (1 << 22) - 1)
+        moved = mean + excess * stretch // 1000
+        bounded = np.maximum(moved, plain >> 1) if wanted > 1000 else np.minimum(moved, plain << 1)
+        return np.minimum(bounded, (1 << 22) - 1)
 
     def is_enough(stretch: int) -> bool:
         found = stretched(stretch)
@@ -121,9 +125,7 @@ def uneven_levels(levels: Ints, variation: Variation) -> Ints:
         spread = num * int((found * found).sum()) - total * total
         return spread * num * mean * mean * 1_000_000 >= target * total * total
 
-    low, high = wanted, STRONGEST
-    if is_enough(low) or wanted < 1000:
-        return stretched(low)
+    low, high = (0, 1000) if wanted < 1000 else (1000, STRONGEST)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
