@@ -29,8 +29,7 @@ def group_content(group: Ints, prefix_tokens: Ints, block_size_tokens: int, comm
     num_common = common_tokens // block_size_tokens
     group_blocks = prefix_tokens // block_size_tokens
     first_id = num_common + np.cumsum(group_blocks) - group_blocks
-    row, place, block_start = _places(num_blocks)
-    return block_start, np.where(place < num_common, place, first_id[group[row]] + place)
+    return _runs(num_blocks, num_common, np.zeros(len(group), dtype=np.int64), first_id[group])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +60,7 @@ class Histories:
         most = np.zeros(len(self.system), dtype=np.int64)
         np.maximum.at(most, session, num_blocks)
         own = np.cumsum(most) - most + self.num_system_prompts * num_shared
-        row, place, block_start = _places(num_blocks)
-        offset = np.where(place < num_shared, (self.system * num_shared)[session[row]], own[session[row]])
-        return block_start, offset + place
+        return _runs(num_blocks, num_shared, (self.system * num_shared)[session], own[session])
 
 
 def ranked(stream: Stream, law: str, num: int) -> Ints:
@@ -72,8 +69,10 @@ def ranked(stream: Stream, law: str, num: int) -> Ints:
     return np.searchsorted(bounds, stream.bits(num) >> np.uint64(32), side="right").astype(np.int64)
 
 
-def _places(num_blocks: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return row and place of every block, and where each row's blocks begin."""
+def _runs(num_blocks: Ints, num_shared: int, shared: Ints, own: Ints) -> Content:
+    """Return the content of rows whose block k has the id shared + k, from the num_shared-th block on own + k."""
     block_start = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(num_blocks)))
-    row = np.repeat(np.arange(len(num_blocks)), num_blocks)
-    return row, np.arange(block_start[-1]) - block_start[row], block_start
+    before = np.minimum(num_blocks, num_shared)
+    lengths = np.stack((before, num_blocks - before), axis=1).ravel()
+    offsets = (np.stack((shared, own), axis=1) - block_start[:-1, None]).ravel()
+    return block_start, np.arange(block_start[-1]) + np.repeat(offsets, lengths)
