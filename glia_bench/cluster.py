@@ -350,6 +350,9 @@ class ClusterSpec:
             raise InvalidSpecError(f"window_lag_s must be a whole number from 0 to 599 (got {self.window_lag_s})")
         if not self.slo_classes:
             raise InvalidSpecError("slo_classes needs at least one class")
+        names = [slo_class.name for slo_class in self.slo_classes]
+        if len(set(names)) < len(names):
+            raise InvalidSpecError(f"slo_classes must have different names (got {', '.join(names)})")
         if self.num_tenants < 1:
             raise InvalidSpecError(f"num_tenants must be at least 1 (got {self.num_tenants})")
 
