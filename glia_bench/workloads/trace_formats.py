@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Table: TypeAlias = pd.DataFrame
 
 MAX_TOKENS = 100_000_000
-MAX_TIME_S = 1e9
+MAX_CLOCK_S = 5_000_000_000
+"""Largest time of a clock: whole microseconds of it are exact in a float, and seconds since 1970 have room."""
 MAX_NUMBER = 1 << 53
 
 TOKENS_RULE = f"a whole number of tokens from 1 to {MAX_TOKENS:,}"
@@ -52,6 +53,11 @@ class TraceFormat:
     clock: Clock
     options: tuple[str, ...] = ()
     has_failures: bool = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is our request table, whose times count from 0; those of public formats, from the first row's."""
+        return self.name == "table"
 
     @property
     def required(self) -> tuple[str, str, str]:
@@ -196,7 +202,7 @@ def whole_numbers(table: "Table", column: str, place: Place, *, low: int, high: 
     return numbers
 
 
-def seconds_us(table: "Table", column: str, place: Place, *, per_second: int = 1) -> Ints:
+def seconds_us(table: "Table", column: str, place: Place, *, per_second: int = 1, longest_s: int = MAX_CLOCK_S) -> Ints:
     """Return a column of times as whole microseconds, the nearest; int64, shape (num_rows,).
 
     Args:
@@ -204,18 +210,18 @@ def seconds_us(table: "Table", column: str, place: Place, *, per_second: int = 1
         column: Its column.
         place: Where it lies.
         per_second: What the file counts in: 1 for seconds, 1000 for milliseconds.
+        longest_s: Largest time.
 
     Raises:
-        InvalidTraceError: At the first value that is no number from 0 to `MAX_TIME_S`.
+        InvalidTraceError: At the first value that is no number from 0 to `longest_s`.
     """
     values = table[column]
     exact = _floats(values)
-    is_bad = ~((exact >= 0) & (exact <= MAX_TIME_S * per_second))
+    is_bad = ~((exact >= 0) & (exact <= longest_s * per_second))
     if is_bad.any():
         index = int(is_bad.argmax())
         unit = {1: "seconds", 1000: "milliseconds"}[per_second]
-        rule = f"{unit} from the beginning of the trace, from 0 to {MAX_TIME_S * per_second:.0e}"
-        place.refuse(column, index, values.iloc[index], rule)
+        place.refuse(column, index, values.iloc[index], f"a number of {unit} from 0 to {longest_s * per_second:,}")
     return np.rint(exact * (1_000_000 // per_second)).astype(np.int64)
 
 

@@ -25,7 +25,6 @@ from glia_bench.workloads.arrivals import PS_PER_US
 from glia_bench.workloads.trace_files import TraceFile
 from glia_bench.workloads.trace_formats import (
     MAX_NUMBER,
-    MAX_TIME_S,
     MAX_TOKENS,
     TOKENS_RULE,
     Place,
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_TOKENS = 131_072
 """Longest prompt plus output where no cluster says otherwise: the context of Llama 3.1."""
+MAX_SPAN_S = 9_000_000
+"""Longest time from the first request to the last: 104 days, which is what 64-bit picoseconds hold."""
 ROWS = 262_144
 """Rows of a file that are read at a time."""
 
@@ -240,8 +241,8 @@ class _Reader:
         self.unused = tuple(name for name in self.names if name in ignored)
         self.names = {name: own for name, own in self.names.items() if name not in ignored}
         self._prefixes = PrefixReader(tuple(self.names), block_size_tokens or HASH_TOKENS)
-        self._origin_us: int | None = None
-        self._last_us = 0
+        self._origin_us = 0
+        self._last_us: int | None = None
         self._zone: str | None = None
 
     def pieces(self, rows: int) -> Iterator[tuple[Columns, Blocks | None]]:
@@ -277,7 +278,7 @@ class _Reader:
             )
 
     def _arrivals(self, table: "pd.DataFrame", place: Place) -> Ints:
-        """Return arrival times in microseconds; dates count from the first."""
+        """Return arrival times in microseconds, in public formats from the first row's."""
         column = self.format.arrival
         if self.format.clock == "date":
             times, zone = dates_us(table, column, place)
@@ -285,10 +286,11 @@ class _Reader:
                 rule = f"a date with the time zone of the rows above it ({self._zone or 'none'})"
                 place.refuse(column, 0, table[column].iloc[0], rule, "convert all to UTC")
             self._zone = zone
-            self._origin_us = int(times[0]) if self._origin_us is None else self._origin_us
-            times = times - self._origin_us
         else:
             times = seconds_us(table, column, place, per_second=1000 if self.format.clock == "ms" else 1)
+        if self._last_us is None:
+            self._last_us = int(times[0])
+            self._origin_us = 0 if self.format.is_ours else self._last_us
         before = np.concatenate(([self._last_us], times[:-1]))
         if (is_early := times < before).any():
             index = int(is_early.argmax())
@@ -296,8 +298,11 @@ class _Reader:
             rule = f"no earlier than the row above it (it is, by {by_s:g} s)"
             place.refuse(column, index, table[column].iloc[index], rule, "sort the file by it")
         self._last_us = int(times[-1])
-        if self._last_us > MAX_TIME_S * 1e6:
-            place.refuse(column, len(times) - 1, table[column].iloc[-1], f"within {MAX_TIME_S:.0e} s of the first row")
+        times = times - self._origin_us
+        if times[-1] > MAX_SPAN_S * 1_000_000:
+            index = int((times > MAX_SPAN_S * 1_000_000).argmax())
+            rule = f"at most {MAX_SPAN_S:,} s after the beginning"
+            place.refuse(column, index, table[column].iloc[index], rule, "cut the file there")
         return times
 
     def _options(self, table: "pd.DataFrame", place: Place) -> Columns:
@@ -310,7 +315,7 @@ class _Reader:
         if "slo_class" in self.names:
             columns["slo_class"] = names_or_numbers(table, "slo_class", place, self._classes)
         if "think_s" in self.names:
-            columns["think_us"] = seconds_us(table, "think_s", place)
+            columns["think_us"] = seconds_us(table, "think_s", place, longest_s=MAX_SPAN_S)
         return columns
 
     def _fit(self, columns: Columns, place: Place) -> npt.NDArray[np.bool_]:
