@@ -296,7 +296,7 @@ def number_lists(table: "Table", column: str, place: Place) -> tuple[Ints, Ints]
         try:
             numbers = _SEPARATORS.sub(" ", value).split() if isinstance(value, str) else value
             array = np.asarray([] if numbers is None else numbers)
-            if len(array) and array.dtype.kind not in "iuU":
+            if array.ndim != 1 or (len(array) and array.dtype.kind not in "iuU"):
                 raise ValueError
             lists.append(array.astype(np.int64))
         except (TypeError, ValueError, OverflowError):
@@ -320,7 +320,9 @@ def _floats(values: "Column") -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return a column as numbers, NaN for what is none."""
     import pandas as pd
 
-    if values.dtype.kind == "b":
+    if values.dtype.kind in "bMm":  # truth values, dates and durations would pass for numbers
         return np.full(len(values), np.nan)
-    with np.errstate(invalid="ignore"):
+    try:
         return pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except OverflowError:  # a whole number that no float reaches
+        return pd.to_numeric(values.astype(str), errors="coerce").to_numpy(np.float64, na_value=np.nan)

@@ -39,7 +39,7 @@ def test_requests_are_the_files_and_the_rest_is_the_bases(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("load", [0.01, 0.5, 0.9, 3.0])
 def test_a_load_scales_the_time_between_arrivals(tmp_path: Path, load: float) -> None:
-    """Times are divided by the load; lengths stay. Rates are whole numbers of requests per 1,000,000 s: 19,800 at 0.01."""
+    """Times are divided by the load; lengths stay. Rates are whole requests per 1,000,000 s, 19,800 of them at 0.01."""
     generator = np.random.default_rng(8)
     times = np.cumsum(generator.integers(1, 10**6, 500)) / 1e6
     task, recording = recorded_task(

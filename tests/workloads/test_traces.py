@@ -103,6 +103,14 @@ def test_dates_of_a_parquet_file_need_no_parsing(tmp_path: Path) -> None:
     assert read_trace(tmp_path / "trace.parquet").sha256 == read_trace(tmp_path / "trace.csv").sha256
 
 
+def test_instants_where_seconds_belong_are_refused(tmp_path: Path) -> None:
+    """Their number of microseconds since 1970 would pass for seconds."""
+    frame = pd.DataFrame({"arrival_s": pd.to_datetime([0, 1]), "prompt_tokens": [1, 2], "output_tokens": [1, 2]})
+    frame.to_parquet(tmp_path / "trace.parquet")
+    with pytest.raises(InvalidTraceError, match=r"row 1 .*arrival_s must be a number of seconds .*'1970-01-01"):
+        read_trace(tmp_path / "trace.parquet")
+
+
 def test_rows_that_failed_when_recorded_are_left_out_and_counted(tmp_path: Path) -> None:
     """BurstGPT's requests without an answer are no requests; a format without such a meaning refuses them."""
     rows = "5,ChatGPT,472,18,490,API log\n6,ChatGPT,100,0,100,API log\n8,GPT-4,417,276,693,API log\n"
@@ -289,6 +297,18 @@ def test_faults_are_named_by_row_wherever_tables_begin(tmp_path: Path, monkeypat
             '{"timestamp": NaN, "input_length": 6, "output_length": 5}\n',
             r"row 1 .*timestamp must be .*milliseconds.*NaN",
         ),
+        ('{"arrival_s": 0, "prompt_tokens": "x", "output_tokens": 1}', r"row 1 .*prompt_tokens .*'x'"),
+        ('{"arrival_s": 0, "prompt_tokens": [1], "output_tokens": 1}', r"row 1 .*prompt_tokens .*'\[1\]'"),
+        (
+            '{"arrival_s": 0, "prompt_tokens": 1' + "0" * 400 + ', "output_tokens": 1}',
+            r"row 1 .*prompt_tokens .*'10*…'",
+        ),
+        ('{"arrival_s": true, "prompt_tokens": 1, "output_tokens": 1}', r"row 1 .*arrival_s .*'True'"),
+        (
+            '{"arrival_s": 0, "prompt_tokens": 9, "output_tokens": 1, "hash_ids": [[1]]}',
+            r"row 1 .*hash_ids .*'\[\[1\]\]'",
+        ),
+        ('{"arrival_s": 0, "prompt_tokens": 9, "output_tokens": 1, "hash_ids": 7}', r"row 1 .*hash_ids .*'7'"),
         (OURS.strip() + ",parent,shared_blocks\n0,9,1,0,0\n", r"row 1 .*parent must be -1 or an earlier row"),
         (OURS.strip() + ",parent,shared_blocks\n0,9,1,-1,0\n1,9,1,0,2\n", r"row 2 .*shared_blocks must be at most 1"),
         (OURS.strip() + ",slo_class\n0,9,1,gold\n", r"row 1 .*slo_class must be a class's number"),
