@@ -18,7 +18,8 @@ from glia_bench.evaluation.trial import Trial
 from glia_bench.scoring.metrics import metric_names
 from glia_bench.scoring.record import read_record
 from glia_bench.tasks.catalog import get_task
-from glia_bench.terminal import Progress, number, plus_minus, ratio
+from glia_bench.terminal import Progress
+from glia_bench.terminal_columns import number, plus_minus, ratio
 
 TASK = "routing/paper-v0"
 SMALL = ["--task", TASK, "--loads", "0.01", "--seeds", "2", "--no-report"]
@@ -166,6 +167,16 @@ def test_report_writes_the_page_and_prints_the_table_again(capsys: pytest.Captur
     assert "llq" in out
     (page,) = (tmp_path / "here").glob("*.html")
     assert f"report  here/{page.name}" in out
+
+
+def test_report_shows_how_ranks_hold_on_variants(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`report --robustness` simulates again, prints a table and writes it beside the result; JSON holds the same."""
+    call_json(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
+    code, out, _ = call(capsys, "report", "here", "--robustness")
+    assert code == 0
+    assert re.search(r"^iterations 10 % slower +3 ", out, re.MULTILINE)
+    rows = call_json(capsys, "report", "here", "--robustness")["robustness"]
+    assert json.loads((tmp_path / "here" / "robustness.json").read_text())["rows"] == rows
 
 
 def test_policies_that_cannot_run_or_fail_do_not_stop_the_others(

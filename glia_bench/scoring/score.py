@@ -153,7 +153,7 @@ def rank_bands(policies: Mapping[str, Mapping[str, Gains]]) -> dict[str, tuple[i
     names = list(policies)
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
-            sign = _difference(policies[one], policies[other])
+            sign = significant_order(policies[one], policies[other])
             winner, loser = (one, other) if sign > 0 else (other, one)
             if sign:
                 better[loser] += 1
@@ -161,7 +161,7 @@ def rank_bands(policies: Mapping[str, Mapping[str, Gains]]) -> dict[str, tuple[i
     return {name: (1 + better[name], len(names) - worse[name]) for name in names}
 
 
-def _difference(one: Mapping[str, Gains], other: Mapping[str, Gains]) -> int:
+def significant_order(one: Mapping[str, Gains], other: Mapping[str, Gains]) -> int:
     """Return 1 if the first is significantly better, -1 if the second is, 0 if they tie."""
     strata = [
         [ours[seed] - other[task][seed] for seed in ours if seed in other[task]]
