@@ -20,6 +20,7 @@ from glia_bench.errors import InvalidPolicyError, InvalidTraceError
 from glia_bench.policy import TRACKS, Policy, Track
 from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
+from glia_bench.scoring.robustness import VARIANTS
 from glia_bench.types import RunResult, Samples, Status
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Trial:
         keeps_requests: Whether the per-request table is written.
         keeps_samples: Whether the cluster's state is sampled and written.
         keeps_timeline: Whether every iteration is logged and drawn.
+        variant: A key of `scoring.robustness.VARIANTS`, by which the cluster differs from the task's; or empty.
     """
 
     design: Design
@@ -88,6 +90,7 @@ class Trial:
     keeps_requests: bool = False
     keeps_samples: bool = False
     keeps_timeline: bool = False
+    variant: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
@@ -172,6 +175,8 @@ def run_trial(trial: Trial) -> TrialRecord:
         policy = _load(trial.design)
         task = _task(trial.task, trial.trace)
         case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace)
+        if trial.variant:
+            case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
         result = simulate(case, policy, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline)
@@ -211,6 +216,8 @@ def needs_full_engine(trial: Trial) -> bool:
 
     design = trial.design
     case = _case(trial.task, trial.load, trial.seed, None, trial.trace) if trial.trace else _small_case(trial.task)
+    if trial.variant:
+        case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
     if trial.keeps_timeline:
         return True
     if design.source is None:
