@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
     report = verb("report", _report, "print a result's table again and write its HTML report")
     report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
+    formats = ("html", "latex", "markdown")
+    report.add_argument("--format", choices=formats, default="html", help="tables for a paper go to stdout instead")
     calibrate = verb("calibrate", _calibrate, "fit an iteration-time model to the iteration log of an engine")
     calibrate.add_argument("log", metavar="CSV", type=Path, help="measured iterations, one a row")
     calibrate.add_argument("--out", metavar="FILE", type=Path, help="write the fitted preset with its errors as JSON")
@@ -247,6 +249,12 @@ def _report(options: argparse.Namespace) -> int:
     from glia_bench.scoring.record import read_record
 
     record = read_record(options.folder)
+    if options.format != "html":
+        from glia_bench.scoring.export import FORMATS
+
+        tables = FORMATS[options.format](record)
+        _print_json({options.format: tables}) if options.json else print(tables, end="")
+        return OK
     page = _write_report(options.folder, is_quiet=options.json)
     if options.json:
         _print_json({"report": str(page), "id": record["id"], "results_id": record["results_id"]})

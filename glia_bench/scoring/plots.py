@@ -80,6 +80,16 @@ class PanelAxes:
     kv_unit: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """One policy in the plane of GPU hours (x) and SLO attainment (y, %)."""
+
+    name: str
+    style: Style | None
+    x: float
+    y: float
+
+
 def _plain(value: float, _position: int | None = None) -> str:
     return f"{value:g}"
 
@@ -242,4 +252,35 @@ def cost_against_load(key: str, label: str, curves: Sequence[Curve], axis_label:
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
         axes.set_xlabel("load, share of the reference rate")
         axes.set_ylabel(axis_label)
+        return render(figure, key, label)
+
+
+def front(key: str, label: str, spots: Sequence[Spot]) -> str:
+    """Return SLO attainment (y, %) over GPU hours (x), and the line of those that none beats in both."""
+    from matplotlib.ticker import MaxNLocator
+
+    best, line = -1.0, []
+    for spot in sorted(spots, key=lambda spot: (spot.x, -spot.y)):
+        if spot.y > best:
+            best = spot.y
+            line.append(spot)
+    with drawing():
+        figure, (axes,) = new_figure(WIDTH, HEIGHT, [(52, 12, 14, 44)])
+        steps = {"drawstyle": "steps-post", "color": MUTED, "linewidth": 1, "zorder": 2}
+        axes.plot([spot.x for spot in line], [spot.y for spot in line], **steps)
+        for spot in spots:
+            colour = spot.style.sentinel if spot.style else MUTED
+            marker = MARKERS[spot.style.dash] if spot.style else "o"
+            size = 7 if spot.style else 4.5
+            axes.plot([spot.x], [spot.y], marker=marker, color=colour, markersize=size, linestyle="none", zorder=3)
+        widest = max(spot.x for spot in spots) or 1.0
+        narrowest = min(spot.x for spot in spots)
+        pad = 0.08 * (widest - narrowest) or 0.1 * widest
+        low = min(spot.y for spot in spots)
+        axes.set_xlim(max(0.0, narrowest - pad), widest + pad)
+        axes.set_ylim(max(0.0, low - 0.08 * (100 - low) - 1.0), 101)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.set_xlabel("GPU hours")
+        axes.set_ylabel("SLO attained, %")
         return render(figure, key, label)
