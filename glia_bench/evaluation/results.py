@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 from glia_bench.evaluation.environment import describe_environment, utc_now
@@ -95,11 +94,8 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         "interrupted": is_interrupted,
         "refused": [{"policy": refusal.policy, "message": refusal.message} for refusal in refusals],
     }
-    published: dict[str, Any] = {task.id: task.published for task in plan.tasks if task.published}
-    objectives = {task.id: task.objective for task in plan.tasks}
-    record = build_record(
-        suite=plan.suite, trials=records, summary=summarise(records, published, objectives), environment=environment
-    )
+    summary = summarise(records, plan.tasks)
+    record = build_record(suite=plan.suite, trials=records, summary=summary, environment=environment)
     write_record(folder, record)
     for stale in earlier - _files_of(folder, record):
         (folder / stale).unlink(missing_ok=True)

@@ -63,13 +63,14 @@ def highlighted(rows: Sequence[Row], *, naive: str | None, expert: str | None) -
     """
     ranked = [row for row in rows if row.get("cost_mean") is not None]
     names = [str(row["policy"]) for row in ranked]
-    references = (naive, expert)
+    plain = next((str(row["plain"]) for row in ranked if row.get("plain")), None)
+    references = (naive, expert, plain)
     by_kind = {
         kind: [str(row["policy"]) for row in ranked if row.get("kind") == kind and row["policy"] not in references]
         for kind in ("user", "published_ai", "human")
     }
     published = [str(row["policy"]) for row in ranked if row.get("published_s") is not None]
-    roles = [expert, *by_kind["published_ai"][:1], naive, *by_kind["user"][:MAX_USER_POLICIES], *names[:1]]
+    roles = [expert, plain, *by_kind["published_ai"][:1], naive, *by_kind["user"][:MAX_USER_POLICIES], *names[:1]]
     wanted = [*roles, *by_kind["human"][:1], *published, *names]
     return list(dict.fromkeys(name for name in wanted if name in names))[:MAX_HIGHLIGHTED]
 
