@@ -10,12 +10,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from glia_bench.scoring import group_tables
 from glia_bench.scoring.case_requests import request_section
 from glia_bench.scoring.chart import Pair, dot_swatch, paired_chart
-from glia_bench.scoring.columns import DASH, RATIO_DECIMALS, Column, Columns, Row, Table, TableRow, objective
+from glia_bench.scoring.columns import DASH, RATIO_DECIMALS, Column, Columns, Row, Table, TableRow, cost_head, objective
 from glia_bench.scoring.figures import Figure
 from glia_bench.scoring.kept import kept_file, kept_timelines
 from glia_bench.scoring.pages import REPORT_FILE, Context, case_anchor, cases_page, link, task_page
@@ -119,17 +118,17 @@ def cases_context(
         "overall": _sentence(overall) if overall and len(loads) > 1 else "",
         "sections": sections,
         "num_hidden": len(with_requests) - len(shown),
-        "command": _timeline_command(next(iter(ordered.values()))[0], result_dir, policy),
-        "has_all_timelines": all(kept_timelines(result_dir, trial) for trial in trials),
+        "command": _timeline_command(next(iter(ordered.values()))[0], result_dir),
     }
 
 
 def _worst_first(trials: Sequence[Row], expert: Expert | None) -> list[Row]:
     """Order trials: failed ones, then by cost over the expert's, or by cost where there is none."""
 
-    def key(trial: Row) -> tuple[bool, float, float, int]:
+    def key(trial: Row) -> tuple[bool, float, float, int, str]:
         gain = expert.gain(trial) if expert else None
-        return (trial["status"] == "ok", gain or 0.0, -(trial.get("cost") or 0.0), trial["seed"])
+        seed = str(trial["seed"])
+        return (trial["status"] == "ok", gain or 0.0, -(trial.get("cost") or 0.0), len(seed), seed)
 
     return sorted(trials, key=key)
 
@@ -178,15 +177,13 @@ def _cases_table(
     with_requests: Sequence[Row],
 ) -> Table:
     """Return one row per case, and what the summary makes of them at the foot."""
-    name, unit = objective([row] if row else [])
+    head = cost_head([row] if row else [])
     # The summary's row goes through the same columns as the cases, so that the foot is rounded as they are.
     foot = {**row, "cost": row.get("cost_mean")} if row else {}
     rows: list[Row] = [*trials, foot]
     columns = Columns(len(rows))
     columns.texts("status", [str(r.get("status", "")) for r in trials] + [""], term="status")
-    columns.numbers(
-        ", ".join(part for part in (name, unit) if part), [r.get("cost") for r in rows], term="cost", style="num lead"
-    )
+    columns.numbers(head, [r.get("cost") for r in rows], term="cost", style="num lead")
     if expert:
         costs = [expert.cost(trial) for trial in trials]
         known = [cost for cost in costs if cost is not None]
@@ -195,7 +192,7 @@ def _cases_table(
         each = [None if (gain := expert.gain(trial)) is None else math.exp(gain) for trial in trials]
         ratio = row.get("expert_ratio") if row else None
         columns.numbers("expert ratio", [*each, ratio], term="expert-ratio", places=RATIO_DECIMALS)
-    columns.metrics(rows, is_latency=name == "mean E2E latency")
+    columns.metrics(rows, is_latency=head.startswith("mean E2E"))
     if any(trial.get("message") for trial in trials):
         columns.texts("reason", [str(t.get("message") or "") for t in trials] + [""], style="text")
     num_linked = len(columns.heads)
@@ -242,6 +239,8 @@ def _sentence(row: Row) -> str:
     if row.get("rank_low") is not None:
         parts.append(f"rank {rank_band(row)}")
     parts += flags(row)
+    starved = [str(group).replace("_", " ") for group in row.get("starves") or ()]
+    parts += [f"starved: {', '.join(starved)}"] if len(starved) > 1 else []
     return f"{'; '.join(parts)}; {plural(int(row.get('num_seeds', 0)), 'seed')}."
 
 
@@ -266,10 +265,11 @@ def _source_link(result_dir: Path, first: Row, page: str) -> str:
     return link(file, from_page=page) if file else ""
 
 
-def _timeline_command(worst: Row, result_dir: Path, policy: str) -> str:
-    """Return the command that draws the timeline of the worst case."""
-    file = kept_file(result_dir, {"source": f"policies/{policy}.py"}, "source")
-    given = str(result_dir / file) if file else policy
-    parts: list[Any] = ["glia-bench", "run", "--task", worst["task"], "--policy", given]
-    parts += ["--loads", f"{worst['load']:g}", "--seeds", worst["seed"] + 1, "--timeline"]
-    return shlex.join(str(part) for part in parts)
+def _timeline_command(worst: Row, result_dir: Path) -> str:
+    """Return the command that draws the timeline of the worst case; "" if it was kept, or its seed is sealed."""
+    if kept_timelines(result_dir, worst) or not isinstance(worst["seed"], int):
+        return ""
+    file = kept_file(result_dir, {"source": f"policies/{worst['policy']}.py"}, "source")
+    policy = file or worst["policy"]  # relative, so that pages do not depend on where the folder lies
+    parts = ["glia-bench", "run", "--task", worst["task"], "--policy", policy, "--loads", f"{worst['load']:g}"]
+    return shlex.join([*parts, "--seeds", str(worst["seed"] + 1), "--timeline"])

@@ -99,6 +99,12 @@ def span(low: float | None, high: float | None, places: int) -> str:
     return "" if low is None or high is None else f"[{low:.{places}f}, {high:.{places}f}]"
 
 
+def cost_head(rows: Sequence[Row]) -> str:
+    """Return the head of the column of costs: short, with the unit."""
+    goal = OBJECTIVES.get(str(rows[0].get("objective") or "mean_e2e_s")) if rows else None
+    return ", ".join(part for part in (goal.head, goal.unit) if part) if goal else "cost"
+
+
 def objective(rows: Sequence[Row]) -> tuple[str, str]:
     """Return what `cost_mean` is, and its unit; results of versions with one objective do not name it."""
     goal = OBJECTIVES.get(str(rows[0].get("objective") or "mean_e2e_s")) if rows else None

@@ -58,7 +58,7 @@ def _slowdowns(kind: str, values: Mapping[str, Values], trials: Sequence[Row], a
     rows = {name: groups for name, groups in values.items() if groups}
     if not rows:
         return None
-    names = list(dict.fromkeys(name for groups in rows.values() for name in groups))
+    names = sorted({name for groups in rows.values() for name in groups}, key=_natural)
     columns, word = Columns(len(rows)), KINDS.get(kind, kind)
     caption = f"Mean slowdown by {word}"
     if len(names) <= MAX_COLUMNS:
@@ -89,6 +89,11 @@ def _slowdowns(kind: str, values: Mapping[str, Values], trials: Sequence[Row], a
     )
 
 
+def _natural(name: str) -> tuple[int, str]:
+    """Order numbers as numbers, and before words."""
+    return (int(name), "") if name.isdecimal() else (1 << 31, name)
+
+
 def of_policy(trials: Sequence[Row]) -> list[Table]:
     """Return one table per kind of group: groups by metrics, the slowest group first.
 
@@ -98,7 +103,7 @@ def of_policy(trials: Sequence[Row]) -> list[Table]:
     ok = [trial for trial in trials if trial.get("status") == "ok"]
     result = []
     for kind, groups in means(ok).items():
-        names = sorted(groups, key=lambda name: -groups[name].get("slowdown_mean", 0.0))
+        names = sorted(groups, key=lambda name: (-groups[name].get("slowdown_mean", 0.0), _natural(name)))
         columns = Columns(len(names))
         for title, key, term, scale in (
             ("requests", "num_requests", "", 1.0),

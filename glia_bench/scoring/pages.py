@@ -42,9 +42,9 @@ def _file_name(name: str) -> str:
     return plain if is_same else f"{plain or 'x'}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def case_anchor(load: float, seed: int | None = None) -> str:
+def case_anchor(load: float, seed: int | str | None = None) -> str:
     """Return the anchor of a load, or of one case, on a page of cases."""
-    return f"load-{load:g}" if seed is None else f"load-{load:g}-seed-{seed}"
+    return f"load-{load:g}" if seed is None else re.sub(r"[^\w.-]", "-", f"load-{load:g}-seed-{seed}")
 
 
 def link(target: str, *, from_page: str = REPORT_FILE, anchor: str = "") -> str:

@@ -244,7 +244,8 @@ def cost_against_load(key: str, label: str, curves: Sequence[Curve], axis_label:
             _log_axis(axes.yaxis, low, high)
             axis_label += " (log scale)"
         else:
-            axes.set_ylim(0, high * 1.06 or 1.0)
+            tallest = max((float(curve.high.max()) for curve in curves if curve.high is not None), default=high)
+            axes.set_ylim(0, max(high * 1.06, min(tallest * 1.02, 1.6 * high)) or 1.0)
         if len(loads) <= 8:
             axes.set_xticks(loads)
         else:

@@ -26,6 +26,10 @@ ELSEWHERE = ("command", "refused", "interrupted", "num_planned")
 """Fields of the environment that have a place of their own on the page."""
 
 
+MAX_KEY_TASKS = 6
+"""Tasks whose results are told in sentences; the leaderboards have them all."""
+
+
 def write_report(result_dir: Path) -> Path:
     """Write `report.html` and the pages it leads to, and return its path; the same result gives the same bytes.
 
@@ -45,7 +49,7 @@ def pages_of(record: ResultRecord, result_dir: Path) -> Iterator[tuple[str, str]
     summary = [row for row in record["summary"] if row["task"] != ALL_TASKS]
     tasks = _in_catalog_order({row["task"] for row in summary})
     rows = {task: [row for row in summary if row["task"] == task] for task in tasks}
-    trials = {task: [trial for trial in record["trials"] if trial["task"] == task] for task in tasks}
+    trials = {task: [trial for trial in _summarised(record) if trial["task"] == task] for task in tasks}
     chosen = {task: highlighted(task, rows[task]) for task in tasks}
     styles = assign_styles(list(dict.fromkeys(name for names in chosen.values() for name in names)))
     has_task_pages = len(tasks) > 1
@@ -69,6 +73,12 @@ def pages_of(record: ResultRecord, result_dir: Path) -> Iterator[tuple[str, str]
     yield REPORT_FILE, render("report.html", {**frame, **_front_page(record, tasks, sections, has_task_pages)})
 
 
+def _summarised(record: ResultRecord) -> list[Row]:
+    """Return the trials behind the summary: the sealed ones, where there are any, else all."""
+    sealed: list[Row] = [trial for trial in record["trials"] if trial.get("split") == "sealed"]
+    return sealed or list(record["trials"])
+
+
 def _front_page(
     record: ResultRecord, tasks: Sequence[str], sections: Sequence[Context], has_task_pages: bool
 ) -> Context:
@@ -88,7 +98,7 @@ def _front_page(
         "counts": _counts(trials),
         "finished": _finished(environment),
         "notices": _notices(trials, environment),
-        "key_results": [line for task in tasks for line in _key_results(task, _rows(summary, task))],
+        "key_results": [line for task in tasks[:MAX_KEY_TASKS] for line in _key_results(task, _rows(summary, task))],
         "contents": contents,
         "boards": boards,
         "task_links": [(task, link(task_page(task))) for task in tasks] if has_task_pages else [],

@@ -25,7 +25,8 @@ def standings(summary: Sequence[Row]) -> list[Context]:
     over_tasks = [row for row in summary if row["task"] == ALL_TASKS]
     per_task = [row for row in summary if row["task"] != ALL_TASKS and row["load"] == ALL_LOADS]
     tracks = list(dict.fromkeys(str(row["task"]).split("/")[0] for row in per_task))
-    overall = [row for row in over_tasks if row["track"] == ALL_TRACKS]
+    scored = {str(row["task"]).split("/")[0] for row in per_task if not row.get("is_guard")}
+    overall = [row for row in over_tasks if row["track"] == ALL_TRACKS] if len(scored) > 1 else []
     sections = []
     if overall:
         sections.append(
@@ -57,7 +58,7 @@ def _board(rows: Sequence[Row], track: str) -> Table:
     columns.texts("tasks", [str(row.get("num_tasks", DASH)) for row in rows], term="task", style="num")
     if any(row.get("num_guards") for row in rows):
         columns.texts("guards", [_guards(row) for row in rows], term="guard", style="num")
-    columns.texts("status", [status_text(row) for row in rows], term="status", style="flags")
+    columns.texts("status", [status_text(row) for row in rows], term="status")
     best = best_policies(rows) if any(row.get("rank_low") for row in rows) else set()
     titles = [column.title for column in columns.heads]
 

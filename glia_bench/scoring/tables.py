@@ -4,7 +4,18 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from glia_bench.scoring.columns import DASH, RATIO_DECIMALS, Column, Columns, Row, Table, TableRow, decimals, objective
+from glia_bench.scoring.columns import (
+    DASH,
+    RATIO_DECIMALS,
+    Column,
+    Columns,
+    Row,
+    Table,
+    TableRow,
+    cost_head,
+    decimals,
+    objective,
+)
 from glia_bench.scoring.metrics import OBJECTIVES
 from glia_bench.scoring.svg import Style
 
@@ -30,26 +41,26 @@ def headline_table(
         caption: Title.
         address: Where numbers lead.
     """
-    title, unit = objective(rows)
+    title, _ = objective(rows)
     is_latency = title == OBJECTIVES["mean_e2e_s"].title
     columns = Columns(len(rows))
     columns.texts("kind", [str(row.get("kind") or DASH) for row in rows], term="kind")
     add_rank(columns, rows)
     places = columns.numbers(
-        "mean E2E, s" if is_latency else ", ".join(part for part in (title, unit) if part),
+        cost_head(rows),
         [row.get("cost_mean") for row in rows],
         term="e2e" if is_latency else "cost",
         style="num lead",
     )
     columns.intervals(rows, "cost", places)
+    add_scores(columns, rows)
+    columns.texts("status", [status_text(row) for row in rows], term="status")
     if any(row.get("published_s") is not None for row in rows):
         columns.numbers("published, s", [row.get("published_s") for row in rows], term="published")
-    add_scores(columns, rows)
     columns.metrics(rows, is_latency=is_latency)
     seeds = [str(row.get("num_seeds", DASH)) for row in rows]
     if len(set(seeds)) > 1:
         columns.texts("seeds", seeds, term="task", style="num")
-    columns.texts("status", [status_text(row) for row in rows], term="status", style="flags")
     best = best_policies(rows)
 
     def table_row(index: int, row: Row) -> TableRow:
@@ -109,11 +120,15 @@ def flags(row: Row) -> list[str]:
     """Return what a reader must know beside a row's numbers: failed trials, failed guards, starved groups."""
     found = [] if row.get("status", "ok") == "ok" else [f"{row['status']} ({row.get('num_failed', '?')} failed)"]
     found += ["fails the guard"] if row.get("guard_failed") else []
-    found += [f"fails guard {task}" for task in row.get("guards_failed") or ()]
-    starved = [str(group).replace("_", " ") for group in row.get("starves") or ()]
-    if starved:
-        found.append("starves " + (starved[0] if len(starved) == 1 else f"{starved[0]} and {len(starved) - 1} more"))
-    return found
+    found += _counted("fails guard", [str(task) for task in row.get("guards_failed") or ()])
+    return found + _counted("starves", [str(group).replace("_", " ") for group in row.get("starves") or ()], "groups")
+
+
+def _counted(verb: str, names: Sequence[str], word: str = "") -> list[str]:
+    """Return "verb name" for one name, the number of them for several, nothing for none."""
+    if len(names) < 2:
+        return [f"{verb} {name}" for name in names]
+    return [f"{verb} {len(names)} {word}" if word else f"{verb}s: {len(names)}"]
 
 
 def status_text(row: Row) -> str:
@@ -156,7 +171,7 @@ def sweep_table(
         costs = [by_load[load].get(row["policy"], {}).get("cost_mean") for row in overall]
         columns.numbers(f"load {load:g}", costs, term="task", places=places)
     add_scores(columns, overall)
-    columns.texts("status", [status_text(row) for row in overall], term="status", style="flags")
+    columns.texts("status", [status_text(row) for row in overall], term="status")
     best = best_policies(overall) if any(row.get("rank_low") for row in overall) else set()
 
     def table_row(index: int, row: Row) -> TableRow:

@@ -15,6 +15,8 @@ from glia_bench.scoring.summary import ALL_LOADS
 from glia_bench.scoring.svg import Style
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from glia_bench.tasks.task import Task
 
 MAIN_LOAD = 1.0
@@ -79,7 +81,9 @@ def task_section(
     sections = []
     for index, load in enumerate(loads):
         here = [trial for trial in trials if trial["load"] == load]
-        section = _load_section(f"{key}-{index}", rows_at(rows, load), here, styles, task, result_dir, address)
+        section = _load_section(
+            f"{key}-{index}", rows_at(rows, load), here, styles, task, result_dir if load == main else None, address
+        )
         sections.append({**section, "title": f"Load {load:g}", "folded": load != main if has_several else None})
     return {
         "anchor": key,
@@ -142,20 +146,23 @@ def _load_section(
     trials: Sequence[Row],
     styles: Mapping[str, Style],
     task: "Task | None",
-    result_dir: Path,
+    result_dir: Path | None,
     address: tables.Address,
 ) -> Context:
-    """Return one task at one load: table, figures, groups."""
+    """Return one task at one load: table, figures, groups; without `result_dir` no figures of requests and states."""
     left_out = figures.off_scale(rows)
     shown = [row for row in rows if row["policy"] not in left_out]
     order = [row["policy"] for row in shown]
-    first_seed = min((trial["seed"] for trial in trials if trial.get("records") or trial.get("samples")), default=None)
-    of_seed = {trial["policy"]: trial for trial in trials if trial["seed"] == first_seed and trial["status"] == "ok"}
-    wanted = ["prompt_tokens", "restarts", "e2e_s"]
-    read = {name: kept.read_requests(result_dir, of_seed.get(name), wanted) for name in order}
-    frames = {name: frame for name, frame in read.items() if frame is not None}
-    coloured = [name for name in order if name in styles]
-    sampled = {name: found for name in coloured if (found := kept.read_samples(result_dir, of_seed.get(name)))}
+    kept_here = [trial for trial in trials if trial.get("records") or trial.get("samples")] if result_dir else []
+    first_seed = min((trial["seed"] for trial in kept_here), default=None)
+    frames: dict[str, pd.DataFrame] = {}
+    sampled: dict[str, figures.Samples] = {}
+    for trial in sorted(kept_here, key=lambda trial: order.index(trial["policy"]) if trial["policy"] in order else 0):
+        if result_dir and trial["policy"] in order and trial["seed"] == first_seed and trial["status"] == "ok":
+            frame = kept.read_requests(result_dir, trial, ["prompt_tokens", "restarts", "e2e_s"])
+            samples = kept.read_samples(result_dir, trial) if trial["policy"] in styles else None
+            frames |= {} if frame is None else {trial["policy"]: frame}
+            sampled |= {} if samples is None else {trial["policy"]: samples}
     drawn = (
         figures.mean_figure(key, shown, styles, axis(rows)),
         figures.front_figure(key, shown, styles),
@@ -167,6 +174,11 @@ def _load_section(
         remarks.append("Published values are the source's own, on its own trace.")
     if frames or sampled:
         remarks.append(f"Distributions, restarts and states over time below are those of seed {first_seed}.")
+    elif result_dir is None:
+        remarks.append(
+            "Distributions and states over time are drawn for the load that is unfolded; for single cases of "
+            "this one follow the numbers."
+        )
     else:
         remarks.append("No request records were kept here, so there are no figures of distributions and states.")
     return {
