@@ -112,7 +112,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.py",
         action="append",
         default=[],
-        help="shipped policy or file of your own; repeatable (default: all shipped)",
+        help="shipped policy or file of your own, beside the task's references; repeatable (default: all shipped)",
     )
     run.add_argument(
         "--loads",
@@ -204,6 +204,7 @@ def _run(options: argparse.Namespace) -> int:
         folder=folder,
         keeps_all_requests=options.records,
         keeps_timelines=options.timeline,
+        adds_references=True,
     )
     check_folder(folder)
     for remark in plan.skipped:

@@ -22,7 +22,7 @@ from glia_bench.evaluation.runner import Outcome, Refusal
 from glia_bench.evaluation.trial import Trial
 from glia_bench.scoring.metrics import OBJECTIVES
 from glia_bench.scoring.record import RESULT_FILE, ResultRecord
-from glia_bench.scoring.summary import ALL_LOADS
+from glia_bench.scoring.suite import ALL_TASKS
 
 Row = Mapping[str, Any]
 
@@ -68,6 +68,29 @@ def percent(share: float | None) -> str:
     return "-" if share is None else "0" if share == 0 else f"{100 * share:.1f}"
 
 
+def band(row: Row) -> str:
+    """Return a rank band, one rank or two ends; a dash for what is not ranked."""
+    low, high = row["rank_low"], row["rank_high"]
+    return "-" if low is None else f"{low}" if low == high else f"{low}\N{EN DASH}{high}"
+
+
+def expert_ratio(row: Row) -> str:
+    """Return `expert_ratio` with its interval; the expert's own, which is 1 by definition, without."""
+    if row["policy"] == row["expert"] and row["expert_ratio"] is not None:
+        return "1"
+    return ratio(row["expert_ratio"], row["expert_ratio_low"], row["expert_ratio_high"])
+
+
+def flags(row: Row) -> str:
+    """Return what may be claimed of a policy and what speaks against it, in a few words."""
+    is_reference = row["policy"] in (row["naive"], row["expert"])
+    words = [role for role in ("naive", "expert") if row["policy"] == row[role]]
+    words += ["beats"] if row["beats_expert"] else ["level"] if row["expert_level"] and not is_reference else []
+    words += ["starves"] if row["starves"] else []
+    words += ["fails guard"] if row["guard_failed"] or row.get("guards_failed") else []
+    return ", ".join(words)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """A column of the results table.
@@ -103,14 +126,35 @@ def _has(name: str) -> Callable[[Sequence[Row]], bool]:
     return lambda rows: any(row["metrics"].get(name) is not None for row in rows)
 
 
-def _columns(reference: str, objective: str, *, has_intervals: bool) -> list[Column]:
+def _comparison(*, has_intervals: bool) -> list[Column]:
+    """Return the columns that compare with the references."""
+    span = "\n[95 %]" if has_intervals else ""
+    return [
+        Column(heading="rank", cell=band, rank=3, is_wanted=lambda rows: any(row["rank_low"] for row in rows)),
+        Column(
+            heading=f"expert ratio{span}",
+            cell=expert_ratio,
+            rank=1,
+            is_wanted=lambda rows: any(row["expert_ratio"] is not None for row in rows),
+        ),
+        Column(
+            heading="score",
+            cell=lambda row: "-" if row["score"] is None else f"{row['score']:.0f}",
+            rank=3,
+            is_wanted=lambda rows: any(row["score"] is not None for row in rows),
+        ),
+    ]
+
+
+def _columns(objective: str, *, has_intervals: bool) -> list[Column]:
     """Return the columns of a results table, in order from left to right."""
-    spread, span = (" ± 95 %", "\n[95 %]") if has_intervals else ("", "")
+    spread = " ± 95 %" if has_intervals else ""
     goal = OBJECTIVES[objective]
     is_latency = objective == "mean_e2e_s"
     return [
         Column(heading="policy", cell=lambda row: str(row["policy"]), rank=0, is_text=True),
         Column(heading="kind", cell=lambda row: kind_of(row), rank=8, is_text=True),
+        *_comparison(has_intervals=has_intervals),
         Column(
             heading=f"{goal.head}\n{goal.unit}{spread}",
             cell=lambda row: plus_minus(row["cost_mean"], row["cost_low"], row["cost_high"]),
@@ -121,14 +165,6 @@ def _columns(reference: str, objective: str, *, has_intervals: bool) -> list[Col
             cell=lambda row: number(row["published_s"]),
             rank=5,
             is_wanted=lambda rows: any(row["published_s"] is not None for row in rows),
-        ),
-        Column(
-            heading=f"ratio to {reference}{span}",
-            cell=lambda row: (
-                "1" if row["policy"] == reference else ratio(row["ratio"], row["ratio_low"], row["ratio_high"])
-            ),
-            rank=2,
-            is_wanted=lambda rows: any(row["ratio"] is not None for row in rows),
         ),
         Column(
             heading="SLO met\n%",
@@ -166,19 +202,40 @@ def _columns(reference: str, objective: str, *, has_intervals: bool) -> list[Col
             is_wanted=_any("unfinished_fraction"),
         ),
         Column(heading="sim\nms", cell=lambda row: number(row["sim_s"] and 1000 * row["sim_s"], 2), rank=9),
+        _FLAGS,
     ]
 
 
+_FLAGS = Column(heading="flags", cell=flags, rank=4, is_text=True, is_wanted=lambda rows: any(map(flags, rows)))
+
+
 def print_result(record: ResultRecord) -> None:
-    """Print a table per task and load, failed policies below it, and how to read them."""
+    """Print a table per task and load, one of all its loads, one per track, and how to read them.
+
+    Failed policies stand below each table.
+    """
     console = Console(highlight=False)
-    summary = [row for row in record["summary"] if row["load"] != ALL_LOADS]
-    for task, load in dict.fromkeys((row["task"], row["load"]) for row in summary):
-        rows = [row for row in summary if row["task"] == task and row["load"] == load]
-        _print_block(console, task, load, rows)
-    notes = ["Lower is better."]
+    over_tasks = [row for row in record["summary"] if row["task"] == ALL_TASKS]
+    summary = [row for row in record["summary"] if row["task"] != ALL_TASKS]
+    for task in dict.fromkeys(row["task"] for row in summary):
+        blocks = list(dict.fromkeys(row["load"] for row in summary if row["task"] == task))
+        for load in blocks[:-1] if len(blocks) == 2 else blocks:  # one load and all of them are the same
+            _print_block(console, task, load, [row for row in summary if row["task"] == task and row["load"] == load])
+    for track in dict.fromkeys(row["track"] for row in over_tasks):
+        rows = [row for row in over_tasks if row["track"] == track]
+        if rows[0]["num_tasks"] + rows[0]["num_guards"] > 1:
+            _print_tasks(console, track, rows)
+    notes = ["Costs: lower is better."]
+    if any(row["expert_ratio"] is not None for row in summary):
+        notes.append(
+            "Expert ratio: the expert's cost over the policy's, above 1 is better. Score: naive 0, expert 100."
+        )
     if any(row["cost_low"] is not None for row in summary):
-        notes.append("± and [ ] are 95 % t intervals over seeds; ratios are paired seed by seed.")
+        notes.append("± and [ ] are 95 % intervals over seeds, ratios paired seed by seed; ranks tie within them.")
+    if any(row["is_guard"] for row in summary):
+        notes.append("Guard: its references are too close to score by; a policy fails it above 1.05 of the expert.")
+    if any(row["starves"] for row in summary):
+        notes.append("Starves: a group of requests fares worse than under the plain reference; see docs/scoring.md.")
     if any(row["published_s"] is not None for row in summary):
         notes.append("Published: the mean in the task's source, on its own trace.")
     unserved = ("rejected_fraction", "expired_fraction", "unfinished_fraction")
@@ -188,12 +245,15 @@ def print_result(record: ResultRecord) -> None:
         console.print(Text("\n" + " ".join(notes), style="dim"))
 
 
-def _print_block(console: Console, task: str, load: float, rows: Sequence[Row]) -> None:
-    """Print one task at one load."""
+def _print_block(console: Console, task: str, load: float | str, rows: Sequence[Row]) -> None:
+    """Print one task at one load or over all."""
     good = [row for row in rows if row["status"] == "ok"]
     failed = [row for row in rows if row["status"] != "ok"]
-    title = Text.assemble("\n", (task, "bold"), f" · load {load:g}", f" · {_plural(_num_seeds(rows), 'seed')}")
-    if good:
+    where = "all loads" if isinstance(load, str) else f"load {load:g}"
+    title = Text.assemble("\n", (task, "bold"), f" · {where} · {_plural(_num_seeds(rows), 'seed')}")
+    if rows[0]["is_guard"]:
+        title.append(" · guard")
+    if good and not isinstance(load, str):
         title.append(f" · {good[0]['metrics']['num_requests']:,.0f} requests a seed")
     console.print(title)
     if good:
@@ -203,12 +263,32 @@ def _print_block(console: Console, task: str, load: float, rows: Sequence[Row]) 
 
 
 def _results_table(rows: Sequence[Row], width: int) -> Table:
-    reference = next((str(row["reference"]) for row in rows if row["reference"]), "")
     has_intervals = any(row["cost_low"] is not None for row in rows)
-    objective = rows[0].get("objective") or "mean_e2e_s"
+    return _table(_columns(rows[0]["objective"] or "mean_e2e_s", has_intervals=has_intervals), rows, width)
+
+
+def _print_tasks(console: Console, track: str, rows: Sequence[Row]) -> None:
+    """Print the rows over all tasks of a track."""
+    counts = f" · {_plural(rows[0]['num_tasks'], 'task')}, {_plural(rows[0]['num_guards'], 'guard')}"
+    console.print(Text.assemble("\n", (f"{track}, all tasks", "bold"), counts))
     columns = [
-        column for column in _columns(reference, objective, has_intervals=has_intervals) if column.is_wanted(rows)
+        Column(heading="policy", cell=lambda row: str(row["policy"]), rank=0, is_text=True),
+        Column(heading="kind", cell=kind_of, rank=8, is_text=True),
+        *_comparison(has_intervals=any(row["expert_ratio_low"] is not None for row in rows)),
+        Column(
+            heading="worst task",
+            cell=lambda row: f"{number(row['worst_ratio'])} {row['worst_task']}",
+            rank=2,
+            is_text=True,
+        ),
+        _FLAGS,
     ]
+    console.print(_table(columns, rows, console.width))
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Table:
+    """Return a table of the columns that have something to say and fit."""
+    columns = [column for column in columns if column.is_wanted(rows)]
     while len(columns) > 2 and sum(column.width(rows) + _GAP for column in columns) - _GAP > width:
         columns.remove(max(columns, key=lambda column: column.rank))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -226,12 +306,14 @@ def _failures_table(rows: Sequence[Row]) -> Table:
     """Return the policies that have no mean, each with its reason."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("failed", no_wrap=True)
+    table.add_column("expert ratio", no_wrap=True, justify="right")
     table.add_column("status", no_wrap=True)
     table.add_column("reason", overflow="fold")
     for row in rows:
         is_partial = row["num_failed"] != row["num_seeds"]
         extent = f" ({row['num_failed']} of {row['num_seeds']} seeds)" if is_partial else ""
-        table.add_row(Text(row["policy"]), Text(row["status"], style="red"), Text(_one_line(row["message"]) + extent))
+        reason = Text(_one_line(row["message"]) + extent)
+        table.add_row(Text(row["policy"]), number(row["expert_ratio"]), Text(row["status"], style="red"), reason)
     return table
 
 

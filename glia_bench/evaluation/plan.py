@@ -14,6 +14,7 @@ from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
 from glia_bench.scoring.record import RESULT_FILE
+from glia_bench.scoring.starvation import PLAIN_REFERENCE
 from glia_bench.static_check import fitting_tracks
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
 from glia_bench.tasks.task import Task
@@ -54,6 +55,7 @@ def make_plan(
     folder: Path | None = None,
     keeps_all_requests: bool = False,
     keeps_timelines: bool = False,
+    adds_references: bool = False,
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
 
@@ -68,6 +70,7 @@ def make_plan(
         folder: Where tables will be written.
         keeps_all_requests: Write the per-request table of every seed rather than the first only.
         keeps_timelines: Write what every replica computed, of every trial.
+        adds_references: Run the references of each task too, without which policies have no ratio and no flags.
 
     Raises:
         GliaBenchError: If something that was asked for does not exist or does not fit together.
@@ -94,6 +97,11 @@ def make_plan(
             )
     trials = []
     for task in tasks:
+        here = designs[task.track]
+        if adds_references:
+            own = {design.name for design in here}
+            references = (task.naive, task.expert, PLAIN_REFERENCE[task.track])
+            here = [*here, *(design for design in make_designs(references, task.track) if design.name not in own)]
         task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
         for load in task_loads:  # made once here, so that what is wrong with it is said before anything runs
             task.case(load, 0, known_lengths if task.needs_lengths else None)
@@ -111,7 +119,7 @@ def make_plan(
             )
             for seed in range(num_seeds)
             for load in task_loads
-            for design in designs[task.track]
+            for design in here
         ]
     is_used = any(trial.lengths for trial in trials)
     if known_lengths and not is_used:
