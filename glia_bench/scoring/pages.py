@@ -27,18 +27,18 @@ Context: TypeAlias = dict[str, Any]
 
 def task_page(task: str) -> str:
     """Return the file of a task's page, relative to the result folder."""
-    return f"{PAGES_FOLDER}/{_file_name(task)}.html"
+    return f"{PAGES_FOLDER}/{_file_name(task.replace('/', '-', 1))}.html"
 
 
 def cases_page(task: str, policy: str) -> str:
     """Return the file that lists a policy's cases on a task, relative to the result folder."""
-    return f"{PAGES_FOLDER}/{_file_name(task)}--{_file_name(policy)}.html"
+    return task_page(task).removesuffix(".html") + f"--{_file_name(policy)}.html"
 
 
 def _file_name(name: str) -> str:
     """Return a name that every file system takes and tells apart; what had to change is told apart by a hash."""
-    plain = re.sub(r"[^a-z0-9_.-]+", "-", name.replace("/", "-").lower()).strip(".-")[:60]
-    is_same = plain == name.replace("/", "-") and "--" not in plain
+    plain = re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip(".-")[:60]
+    is_same = plain and plain == name and "--" not in plain
     return plain if is_same else f"{plain or 'x'}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
