@@ -285,3 +285,20 @@ def front(key: str, label: str, spots: Sequence[Spot]) -> str:
         axes.set_xlabel("GPU hours")
         axes.set_ylabel("SLO attained, %")
         return render(figure, key, label)
+
+
+def profiles(key: str, label: str, curves: Sequence[Curve]) -> str:
+    """Return the share of cells (y, %) whose expert ratio is above x (logarithmic), one line per policy."""
+    with drawing():
+        figure, (axes,) = new_figure(WIDTH, HEIGHT, [(52, 10, 14, 44)])
+        axes.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1.5)
+        for curve in _others_first(curves):
+            _draw(axes, curve)
+        axes.set_xscale("log")
+        axes.set_xlim(float(curves[0].x[0]), float(curves[0].x[-1]))
+        _log_axis(axes.xaxis, float(curves[0].x[0]), float(curves[0].x[-1]))
+        axes.set_ylim(0, 101)
+        axes.set_yticks([0, 25, 50, 75, 100])
+        axes.set_xlabel("expert ratio (log scale)")
+        axes.set_ylabel("cells above it, %")
+        return render(figure, key, label)

@@ -12,6 +12,7 @@ from typing import Any
 
 from glia_bench.scoring import figures, tables
 from glia_bench.scoring.cases import cases_context, expert_of
+from glia_bench.scoring.checks import gaps_table, robustness_table
 from glia_bench.scoring.columns import RATIO_DECIMALS, Row, decimals, objective, span
 from glia_bench.scoring.metrics import METRICS, OBJECTIVES
 from glia_bench.scoring.pages import REPORT_FILE, Context, link, render, task_page, write_pages
@@ -70,7 +71,7 @@ def pages_of(record: ResultRecord, result_dir: Path) -> Iterator[tuple[str, str]
             summed = [row for row in rows[task] if row["policy"] == policy]
             context = cases_context(task, policy, summed, of_policy, expert, result_dir, has_task_page=has_task_pages)
             yield context["page"], render("cases.html", {**frame, **context})
-    yield REPORT_FILE, render("report.html", {**frame, **_front_page(record, tasks, sections, has_task_pages)})
+    yield REPORT_FILE, render("report.html", {**frame, **_front_page(record, tasks, sections, result_dir)})
 
 
 def _summarised(record: ResultRecord) -> list[Row]:
@@ -79,16 +80,18 @@ def _summarised(record: ResultRecord) -> list[Row]:
     return sealed or list(record["trials"])
 
 
-def _front_page(
-    record: ResultRecord, tasks: Sequence[str], sections: Sequence[Context], has_task_pages: bool
-) -> Context:
-    """Return what the first page prints."""
+def _front_page(record: ResultRecord, tasks: Sequence[str], sections: Sequence[Context], result_dir: Path) -> Context:
+    """Return what the first page prints: with `sections`, one or none, no leaderboards."""
+    has_task_pages = len(tasks) > 1
     trials, summary, environment = record["trials"], record["summary"], record["environment"]
     failures = tables.failures_table(trials, environment.get("refused") or ())
     notes = sorted({(trial["policy"], str(note)) for trial in trials for note in trial.get("notes") or ()})
-    boards = standings(summary) if has_task_pages else []
+    found = standings(summary, _summarised(record))
+    boards = found if has_task_pages else []
     contents = [(board["anchor"], board["title"]) for board in boards]
     contents += [(section["anchor"], section["id"]) for section in sections]
+    checks = [robustness_table(result_dir, record), gaps_table(record.get("gaps") or ())]
+    contents += [("checks", "Robustness and gaps")] if any(checks) else []
     contents += [("failures", "Failures")] if failures else []
     contents += [("notes", "Notes")] if notes else []
     contents += [("reproduce", "Verify and cite"), ("environment", "Environment"), ("terms", "Terms")]
@@ -103,6 +106,8 @@ def _front_page(
         "boards": boards,
         "task_links": [(task, link(task_page(task))) for task in tasks] if has_task_pages else [],
         "tasks": sections,
+        "diagnostics": [] if has_task_pages else [board["diagnostics"] for board in found if board["diagnostics"]],
+        "checks": [table for table in checks if table],
         "failures": failures,
         "notes": notes,
         "command": str(environment.get("command") or ""),

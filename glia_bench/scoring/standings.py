@@ -7,6 +7,7 @@ below the leaderboard a table of every task. Nothing is computed here.
 from collections.abc import Callable, Mapping, Sequence
 
 from glia_bench.scoring.columns import DASH, RATIO_DECIMALS, Column, Columns, Row, Table, TableRow, fixed
+from glia_bench.scoring.diagnostics_section import diagnostics_section
 from glia_bench.scoring.pages import Context, cases_page, link, task_page
 from glia_bench.scoring.suite import ALL_TASKS, ALL_TRACKS
 from glia_bench.scoring.summary import ALL_LOADS
@@ -16,11 +17,12 @@ CaseLink = Callable[[str, str], str]
 """(task, policy) -> where its cases are listed."""
 
 
-def standings(summary: Sequence[Row]) -> list[Context]:
+def standings(summary: Sequence[Row], trials: Sequence[Row] = ()) -> list[Context]:
     """Return one section per track, and one over all tracks first, each with its leaderboard and its table of tasks.
 
     Args:
         summary: All rows of a record.
+        trials: Those behind it, for the profiles; none draws none.
     """
     over_tasks = [row for row in summary if row["task"] == ALL_TASKS]
     per_task = [row for row in summary if row["task"] != ALL_TASKS and row["load"] == ALL_LOADS]
@@ -30,7 +32,13 @@ def standings(summary: Sequence[Row]) -> list[Context]:
     sections = []
     if overall:
         sections.append(
-            {"title": "All tracks", "anchor": "all-tracks", "board": _board(overall, "all tracks"), "tasks": None}
+            {
+                "title": "All tracks",
+                "anchor": "all-tracks",
+                "board": _board(overall, "all tracks"),
+                "tasks": None,
+                "diagnostics": None,
+            }
         )
     for track in tracks:
         here = [row for row in per_task if str(row["task"]).split("/")[0] == track]
@@ -40,6 +48,7 @@ def standings(summary: Sequence[Row]) -> list[Context]:
                 "title": f"{track[:1].upper()}{track[1:]}",
                 "anchor": f"track-{track}",
                 "board": _board(board, track) if board else None,
+                "diagnostics": diagnostics_section(track, board, here, trials),
                 "tasks": _task_matrix(here, [str(row["policy"]) for row in board], track),
             }
         )
