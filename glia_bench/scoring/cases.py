@@ -182,7 +182,12 @@ def _cases_table(
     foot = {**row, "cost": row.get("cost_mean")} if row else {}
     rows: list[Row] = [*trials, foot]
     columns = Columns(len(rows))
-    columns.texts("status", [str(r.get("status", "")) for r in trials] + [""], term="status")
+    tables = [kept_file(result_dir, trial, "records") for trial in trials]
+    timelines = [kept_timelines(result_dir, trial) for trial in trials]
+    texts = [_requests_text(t, file, with_requests) for t, file in zip(trials, tables, strict=True)]
+    columns.texts("status", [str(trial["status"]) for trial in trials] + [""], term="status")
+    columns.texts("requests", [*texts, ""])
+    columns.texts("timeline", ["timeline" if files else DASH for files in timelines] + [""])
     columns.numbers(head, [r.get("cost") for r in rows], term="cost", style="num lead")
     if expert:
         costs = [expert.cost(trial) for trial in trials]
@@ -195,18 +200,14 @@ def _cases_table(
     columns.metrics(rows, is_latency=head.startswith("mean E2E"))
     if any(trial.get("message") for trial in trials):
         columns.texts("reason", [str(t.get("message") or "") for t in trials] + [""], style="text")
-    num_linked = len(columns.heads)
-    tables = [kept_file(result_dir, trial, "records") for trial in trials]
-    columns.texts("requests", [_requests_text(t, f, with_requests) for t, f in zip(trials, tables, strict=True)] + [""])
-    timelines = [kept_timelines(result_dir, trial) for trial in trials]
-    columns.texts("timeline", ["timeline" if files else DASH for files in timelines] + [""])
+    num_unlinked = len(columns.heads) - 3
 
     def case_row(index: int, trial: Row) -> TableRow:
         anchor = case_anchor(trial["load"], trial["seed"])
         file, pages = tables[index], timelines[index]
         inside = any(trial is other for other in with_requests)
         to_requests = f"#requests-{anchor}" if inside else link(file, from_page=page) if file else ""
-        hrefs = ("",) * num_linked + (to_requests, link(pages[0], from_page=page) if pages else "")
+        hrefs = ("", to_requests, link(pages[0], from_page=page) if pages else "", *("",) * num_unlinked)
         style = "failed" if trial["status"] != "ok" else ""
         return TableRow(name=str(trial["seed"]), cells=columns.row(index), hrefs=hrefs, anchor=anchor, style=style)
 
@@ -229,7 +230,8 @@ def _requests_text(trial: Row, file: str | None, shown: Sequence[Row]) -> str:
 def _sentence(row: Row) -> str:
     """Return what the summary says of a row, in words."""
     if row.get("cost_mean") is None:
-        return f"No mean: {row.get('num_failed', 0)} of the trials failed ({row.get('status')})."
+        ratio = "" if row.get("expert_ratio") is None else f" The expert ratio, {row['expert_ratio']:.3f}, counts them."
+        return f"No mean: {plural(int(row.get('num_failed', 0)), 'trial')} failed ({row.get('status')}).{ratio}"
     name, unit = objective([row])
     parts = [f"{name} {row['cost_mean']:.4g} {unit}".rstrip() + _interval(row, "cost")]
     if row.get("expert_ratio") is not None:

@@ -166,17 +166,26 @@ class Columns:
             rows: Summary rows, or trials.
             is_latency: Whether the cost is the mean latency, which then needs no column of its own.
         """
-        if not is_latency:
-            self.numbers("mean E2E, s", [metric(row, "e2e_mean_s") for row in rows], term="e2e")
-        self.numbers("P99 E2E, s", [metric(row, "e2e_p99_s") for row in rows], term="e2e")
-        self.numbers("mean TTFT, s", [metric(row, "ttft_mean_s") for row in rows], term="ttft")
+        for title, name, term in (
+            ("mean E2E, s", "" if is_latency else "e2e_mean_s", "e2e"),
+            ("P99 E2E, s", "e2e_p99_s", "e2e"),
+            ("mean TTFT, s", "ttft_mean_s", "ttft"),
+        ):
+            values = [metric(row, name) for row in rows]
+            if any(value is not None for value in values):
+                self.numbers(title, values, term=term)
         restarted = [percent(row, "restarted_fraction") for row in rows]
-        self.numbers("restarted, %", restarted, term="preemption", places=1)
+        if any(value is not None for value in restarted):
+            self.numbers("restarted, %", restarted, term="preemption", places=1)
         cached = [percent(row, "cached_token_fraction") for row in rows]
         if any(cached):
             self.numbers("cached, %", cached, term="cached")
         if any(metric(row, "replicas_started") is not None for row in rows):
             self.numbers("GPU hours", [metric(row, "gpu_hours") for row in rows], term="gpu")
+        for title, name in (("cost at p = 3", "cost_p3"), ("at p = 30", "cost_p30")):
+            priced = [metric(row, name) for row in rows]
+            if any(value is not None for value in priced):
+                self.numbers(title, priced, term="price")
         unserved = [percent(row, "rejected_fraction", "expired_fraction", "unfinished_fraction") for row in rows]
         if any(unserved):
             self.numbers("not served, %", unserved, term="unserved", places=1)

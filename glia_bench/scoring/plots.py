@@ -267,7 +267,7 @@ def front(key: str, label: str, spots: Sequence[Spot]) -> str:
             line.append(spot)
     with drawing():
         figure, (axes,) = new_figure(WIDTH, HEIGHT, [(52, 12, 14, 44)])
-        steps = {"drawstyle": "steps-post", "color": MUTED, "linewidth": 1, "zorder": 2}
+        steps: dict[str, Any] = {"drawstyle": "steps-post", "color": MUTED, "linewidth": 1, "zorder": 2}
         axes.plot([spot.x for spot in line], [spot.y for spot in line], **steps)
         for spot in spots:
             colour = spot.style.sentinel if spot.style else MUTED

@@ -14,9 +14,10 @@ from glia_bench.scoring.columns import (
     TableRow,
     cost_head,
     decimals,
+    metric,
     objective,
 )
-from glia_bench.scoring.metrics import OBJECTIVES
+from glia_bench.scoring.metrics import METRICS, OBJECTIVES
 from glia_bench.scoring.svg import Style
 
 Address: TypeAlias = Callable[[str, float | None], str]
@@ -144,6 +145,32 @@ def best_policies(rows: Sequence[Row]) -> set[str]:
 
 def _first(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.get("cost_mean") is not None), None)
+
+
+def metrics_table(rows: Sequence[Row], address: Address = no_address) -> Table | None:
+    """Return every metric of every policy at one load, under the names that records use; None if nobody has any.
+
+    Args:
+        rows: Summary rows of one task and load.
+        address: Where numbers lead.
+    """
+    rows = [row for row in rows if row.get("cost_mean") is not None]
+    columns = Columns(len(rows))
+    for name in METRICS:
+        values = [metric(row, name) for row in rows]
+        if any(value is not None for value in values):
+            columns.numbers(name, values, places=0 if all(v is None or v.is_integer() for v in values) else None)
+    if not columns.heads:
+        return None
+    hrefs = [address(str(row["policy"]), row["load"]) for row in rows]
+    return Table(
+        caption="All metrics, means over seeds, under the names of the record",
+        columns=(Column(title="policy"), *columns.heads),
+        rows=tuple(
+            TableRow(name=str(row["policy"]), cells=columns.row(index), href=href, hrefs=columns.hrefs(index, href))
+            for index, (row, href) in enumerate(zip(rows, hrefs, strict=True))
+        ),
+    )
 
 
 def sweep_table(

@@ -183,6 +183,7 @@ def _load_section(
         remarks.append("No request records were kept here, so there are no figures of distributions and states.")
     return {
         "table": tables.headline_table(rows, styles, load_caption(rows), address),
+        "metrics": tables.metrics_table(rows, address),
         "remarks": [" ".join([*remarks, *_off_scale_remark(left_out)])],
         "figures": [figure for figure in drawn if figure],
         "panels": figures.time_panels(key, sampled, styles, _capacity_blocks(task)),

@@ -44,7 +44,7 @@ def test_failed_cases_say_why_and_count(tmp_path: Path) -> None:
     first = table(page, "3 cases, worst first")[0]
     assert (first["seed"], first["status"], first["reason"]) == ("2", "bad_decision", "returned <9>")
     assert (first["mean E2E, s"], first["expert ratio"]) == (DASH, "0.250")
-    assert "No mean: 1 of the trials failed" in page.text
+    assert "No mean: 1 trial failed (bad_decision). The expert ratio, 0." in page.text
     assert "failed" in page.text
 
 

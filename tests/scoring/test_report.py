@@ -1,5 +1,6 @@
 """The report's front page and pages of tasks: what stands in them, that they are safe, repeatable and linked."""
 
+import json
 import os
 import re
 import statistics
@@ -18,7 +19,7 @@ from glia_bench.scoring.figures import highlighted
 from glia_bench.scoring.intervals import mean_interval
 from glia_bench.scoring.metrics import METRICS, OBJECTIVES
 from glia_bench.scoring.pages import task_page
-from glia_bench.scoring.record import build_record, write_record
+from glia_bench.scoring.record import build_record, read_record, record_id, write_record
 from glia_bench.scoring.report import write_report
 from glia_bench.scoring.summary import summarise
 from glia_bench.scoring.svg import assign_styles
@@ -139,6 +140,49 @@ def test_failing_policy_stands_on_the_leaderboard_with_its_reason(tmp_path: Path
     task = Page(folder / task_page("routing/sessions-v0"))
     assert task.row("Mean slowdown by prompt-length tenth", "mine")["10"] == "9.00"
     assert broken_links(folder) == []
+
+
+def test_robustness_and_gaps_are_shown_where_they_are(tmp_path: Path) -> None:
+    """A robustness file of this very result has its table, one of another result none; so have the record's gaps."""
+    row = {"task": TASK, "variant": "stale <b>signals</b>", "num_designs": 3, "num_seeds": 5, "tau": 0.667}
+    row |= {"best": "hra", "expert_ratio": 1.04, "order": ["hra", "llq"], "reversed": ["hra > llq"]}
+    trials = [trial(TASK, name, 1.0, 0) for name in ("expert", "hra")]
+    gap = {"task": TASK, "policy": "hra", "part": "fresh", "reference": "expert", "num_dev": 10, "num_sealed": 20}
+    gap |= {"gap": -0.05, "gap_low": -0.1, "gap_high": 0.0}
+    folder = result(tmp_path, trials)
+    record = {**read_record(folder), "gaps": [gap]}
+    write_record(folder, {**record, "id": record_id(record)})
+    file = folder / "robustness.json"
+    file.write_text(json.dumps({"results_id": record["results_id"], "rows": [row]}))
+    page = Page(write_report(folder))
+    found = page.tables["Ranks of the best designs on variants of each cluster"][0]
+    assert (found["variant"], found["Kendall's tau"], found["reversed pairs"]) == (
+        "stale <b>signals</b>",
+        "0.67",
+        "hra > llq",
+    )
+    assert page.row("From development to sealed seeds", "hra")["95 % of gap, ln"] == "[-0.100, 0.000]"
+    assert broken_links(folder) == []
+    file.write_text(json.dumps({"results_id": "0" * 64, "rows": [row]}))
+    assert "Kendall" not in " ".join(Page(write_report(folder)).tables)
+    file.write_text("{}")
+    with pytest.raises(GliaBenchError, match=r"robustness\.json must be as .* delete it"):
+        write_report(folder)
+
+
+def test_diagnostics_are_one_click_away(full: Path) -> None:
+    """Interquartile means, improvement and profiles stand in a folded element of the front page."""
+    page = Page(full)
+    assert page.row("Diagnostics over", "expert")["IQM ratio"] == "1.000"
+    assert any(label.startswith("Share of cells above") for label in page.attributes("aria-label"))
+    assert [attributes for tag, attributes in page.elements if tag == "details"] == [{}]
+
+
+def test_all_metrics_stand_on_the_page_of_the_task(task_html: Path) -> None:
+    """Every metric of the record has its column, under its own name."""
+    row = Page(task_html).row("All metrics", "llq")
+    assert set(row) == {"policy", *METRICS}
+    assert row["restarted_fraction"] == "0.26"
 
 
 @pytest.mark.slow
@@ -349,7 +393,8 @@ def test_policy_off_the_scale_leaves_the_figures(tmp_path: Path) -> None:
     page = Page(write_report(result(tmp_path, [*trials, slow])))
     assert page.row(f"{TASK} at load 1", "do_nothing")["mean E2E, s"] == "1474.0"
     assert "in the table only: do_nothing." in page.text
-    assert not any("do_nothing" in label for label in page.attributes("aria-label"))
+    drawn = [label for label in page.attributes("aria-label") if not label.startswith("Share of cells")]
+    assert not any("do_nothing" in label for label in drawn)
 
 
 def test_colours_go_to_references_users_and_the_best() -> None:
