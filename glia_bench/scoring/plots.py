@@ -276,12 +276,15 @@ def front(key: str, label: str, spots: Sequence[Spot]) -> str:
             axes.plot([spot.x], [spot.y], marker=marker, color=colour, markersize=size, linestyle="none", zorder=3)
         widest = max(spot.x for spot in spots) or 1.0
         narrowest = min(spot.x for spot in spots)
-        pad = 0.08 * (widest - narrowest) or 0.1 * widest
+        pad = max(0.08 * (widest - narrowest), 0.03 * widest)
         low = min(spot.y for spot in spots)
         axes.set_xlim(max(0.0, narrowest - pad), widest + pad)
         axes.set_ylim(max(0.0, low - 0.08 * (100 - low) - 1.0), 101)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.set_yticks(
+            [tick for tick in MaxNLocator(5).tick_values(axes.get_ylim()[0], 100.0) if 0.0 <= tick <= 100.0]
+        )
+        axes.set_ylim(max(0.0, low - 0.08 * (100 - low) - 1.0), 101)
         axes.set_xlabel("GPU hours")
         axes.set_ylabel("SLO attained, %")
         return render(figure, key, label)
