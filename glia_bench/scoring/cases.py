@@ -189,7 +189,7 @@ def _cases_table(
     columns.texts("requests", [*texts, ""])
     columns.texts("timeline", ["timeline" if files else DASH for files in timelines] + [""])
     columns.numbers(head, [r.get("cost") for r in rows], term="cost", style="num lead")
-    if expert:
+    if expert and expert.policy != trials[0]["policy"]:
         costs = [expert.cost(trial) for trial in trials]
         known = [cost for cost in costs if cost is not None]
         mean = math.fsum(known) / len(known) if known and len(known) == len(costs) else None
