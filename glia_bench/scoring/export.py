@@ -1,7 +1,7 @@
 """The tables of a result for papers and pages: LaTeX with booktabs, or Markdown, from the same cells as the report's.
 
 Each table has intervals beside the numbers, the best rank band in bold, and a caption that says what a quoted number
-must: suite, version, ids, seeds, and who vouches for it. Figures and the tables of groups and cases are not exported.
+must: suite, version, ids, seeds, and whose signature it bears (not checked here: `verify` does). Figures and the tables of groups and cases are not exported.
 """
 
 import re
@@ -85,7 +85,7 @@ def _origin(record: ResultRecord) -> str:
         f"suite {record['suite']}" if record.get("suite") else "",
         f"results_id {record['results_id'][:ID_DIGITS]}",
         f"id {record['id'][:ID_DIGITS]}",
-        f"signed by key {key[:ID_DIGITS]}" if key else "self-reported, not verified",
+        f"bears a signature of key {key[:ID_DIGITS]}" if key else "self-reported, not verified",
     ]
     return ", ".join(part for part in parts if part) + ". In bold: the best rank band. In brackets: 95 % intervals."
 

@@ -44,7 +44,7 @@ def test_captions_say_what_a_quoted_number_must(record: dict[str, Any]) -> None:
             assert part in text
         assert text.count("self-reported, not verified") == 4  # leaderboard, table of tasks, two tasks
     signed = latex({**record, "signature": {"public_key": "ab12" * 16}})
-    assert "signed by key ab12ab12ab12" in signed
+    assert "bears a signature of key ab12ab12ab12" in signed
 
 
 def test_latex_has_rules_intervals_and_bold_bands(record: dict[str, Any]) -> None:
