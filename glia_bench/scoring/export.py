@@ -1,7 +1,8 @@
 """The tables of a result for papers and pages: LaTeX with booktabs, or Markdown, from the same cells as the report's.
 
 Each table has intervals beside the numbers, the best rank band in bold, and a caption that says what a quoted number
-must: suite, version, ids, seeds, and whose signature it bears (not checked here: `verify` does). Figures and the tables of groups and cases are not exported.
+must: suite, version, ids, seeds, and whose signature it bears (`verify` checks it, nothing here does). Figures and the
+tables of groups and cases are not exported.
 """
 
 import re
