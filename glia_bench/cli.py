@@ -97,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--robustness", action="store_true", help="simulate the best designs again on variants of each cluster"
     )
+    formats = ("html", "latex", "markdown")
+    report.add_argument("--format", choices=formats, default="html", help="tables for a paper go to stdout instead")
     calibrate = verb("calibrate", _calibrate, "fit an iteration-time model to the iteration log of an engine")
     calibrate.add_argument("log", metavar="CSV", type=Path, help="measured iterations, one a row")
     calibrate.add_argument("--out", metavar="FILE", type=Path, help="write the fitted preset with its errors as JSON")
@@ -272,6 +274,12 @@ def _report(options: argparse.Namespace) -> int:
     from glia_bench.scoring.record import read_record
 
     record = read_record(options.folder)
+    if options.format != "html":
+        from glia_bench.scoring.export import FORMATS
+
+        tables = FORMATS[options.format](record)
+        _print_json({options.format: tables}) if options.json else print(tables, end="")
+        return OK
     robustness = _robustness(options.folder, record, is_quiet=options.json) if options.robustness else None
     page = _write_report(options.folder, is_quiet=options.json)
     if options.json:
