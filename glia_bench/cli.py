@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from glia_bench import __version__
+from glia_bench import __version__, cli_records
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 
 OK, INVALID, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         _precompile,
         "compile the simulator and the shipped policies once, so that later runs start at once",
     )
+    cli_records.add_verbs(verb)
     return parser
 
 
@@ -136,6 +137,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         "--timeline", action="store_true", help="keep what every replica computed, of every trial, and draw it"
     )
     run.add_argument("--out", metavar="DIR", type=Path, help="results folder (default: a new one below results/)")
+    cli_records.add_run_options(run)
     run.add_argument("--no-report", action="store_true", help="do not write the HTML report")
 
 
@@ -190,6 +192,7 @@ def _info(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from glia_bench import terminal
     from glia_bench.evaluation.plan import check_folder, make_plan
+    from glia_bench.scoring.signature import read_private_key
 
     folder: Path = options.out or _new_folder(options.suite, options.task)
     plan = make_plan(
@@ -202,7 +205,9 @@ def _run(options: argparse.Namespace) -> int:
         folder=folder,
         keeps_all_requests=options.records,
         keeps_timelines=options.timeline,
+        split=options.split,
     )
+    key = read_private_key(options.sign) if options.sign else None
     check_folder(folder)
     for remark in plan.skipped:
         print(f"note: {remark}", file=sys.stderr)
@@ -212,7 +217,7 @@ def _run(options: argparse.Namespace) -> int:
         from glia_bench.evaluation.runner import Limits
 
         limits = Limits(jobs=options.jobs, timeout_s=options.timeout)
-        report = run_plan(plan, limits, folder=folder, command=options.command, watcher=progress.watch)
+        report = run_plan(plan, limits, folder=folder, command=options.command, watcher=progress.watch, key=key)
 
     if report.record is not None:
         if options.json:

@@ -303,6 +303,6 @@ class Progress:
         """Follow `runner.run_trials`."""
         if trial is not None:
             name = trial.design.name
-            self._bars.update(self._task, description=f"{name[:24]:<14} load {trial.load:g} seed {trial.seed}")
+            self._bars.update(self._task, description=f"{name[:24]:<14} load {trial.load:g} seed {trial.shown_seed}")
         if outcome is not None and not isinstance(outcome, Refusal):
             self._bars.advance(self._task)

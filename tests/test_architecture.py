@@ -38,9 +38,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "designer": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},
     "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"},
     "terminal_info": {"terminal"},
+    "terminal_records": {"terminal", "evaluation", "scoring"},
+    "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
     "cli": {
         *("sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"),
-        *("calibrate", "terminal", "terminal_info"),
+        *("calibrate", "terminal", "terminal_info", "cli_records"),
     },
     "__main__": {"cli"},
     "envs": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},

@@ -98,7 +98,7 @@ def test_run_json_is_the_record(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     """With --json, stdout is the record that lies in the folder, with the agreed names."""
     record = call_json(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
     assert record == read_record(tmp_path / "here")
-    assert {"schema", "suite", "id", "results_id", "trials", "summary", "environment"} == record.keys()
+    assert {"schema", "suite", "id", "results_id", "designs", "trials", "summary", "environment"} == record.keys()
     wanted = {"task", "policy", "load", "seed", "status", "tier", "cost", "metrics"}
     assert wanted <= record["trials"][0].keys()
     assert list(record["trials"][0]["metrics"]) == sorted(metric_names(get_task(TASK)))

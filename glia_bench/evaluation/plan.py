@@ -5,11 +5,13 @@ A file's text is read here and only hashed; it is checked and executed in the pr
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
+from glia_bench.evaluation.sealed import Season, sealed_season
 from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
@@ -18,6 +20,9 @@ from glia_bench.static_check import fitting_tracks
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
 from glia_bench.tasks.task import Task
 from glia_bench.workloads.lengths_file import read_lengths
+
+Split: TypeAlias = Literal["dev", "sealed", "both"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 DEFAULT_SUITE = "quick"
 DEFAULT_NUM_SEEDS = 3
@@ -34,6 +39,7 @@ class Plan:
         trials: All trials: seed by seed, so that an interrupted run has compared every design.
         skipped: Remarks for the user: tasks left out and why, what of the options has no effect.
         lengths_sha256: Hash of the lengths file, if one is used.
+        season: Name and commitment of the sealed cases, if there are any.
     """
 
     suite: str | None
@@ -41,6 +47,7 @@ class Plan:
     trials: tuple[Trial, ...]
     skipped: tuple[str, ...] = ()
     lengths_sha256: str | None = None
+    season: Mapping[str, str] | None = None
 
 
 def make_plan(
@@ -54,6 +61,7 @@ def make_plan(
     folder: Path | None = None,
     keeps_all_requests: bool = False,
     keeps_timelines: bool = False,
+    split: Split = "dev",
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
 
@@ -68,6 +76,7 @@ def make_plan(
         folder: Where tables will be written.
         keeps_all_requests: Write the per-request table of every seed rather than the first only.
         keeps_timelines: Write what every replica computed, of every trial.
+        split: Development seeds, all cases of the sealed season, or both. Of sealed cases no tables are kept.
 
     Raises:
         GliaBenchError: If something that was asked for does not exist or does not fit together.
@@ -92,27 +101,44 @@ def make_plan(
             skipped += tuple(
                 f"{task.id} is left out: none of the policies is for the {track} track" for task in left_out
             )
-    trials = []
+    season = None if split == "dev" else sealed_season()
+    if season is not None:
+        skipped += tuple(
+            f"{task.id} is left out: season {season.name!r} has no cases of it"
+            for task in tasks
+            if task.id not in season.tasks
+        )
+        tasks = [task for task in tasks if task.id in season.tasks]
+    trials: list[Trial] = []
     for task in tasks:
         task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
         for load in task_loads:  # made once here, so that what is wrong with it is said before anything runs
             task.case(load, 0, known_lengths if task.needs_lengths else None)
-        trials += [
+        plain = [
             Trial(
                 design=design,
                 task=task.id,
                 load=float(load),
-                seed=seed,
+                seed=0,
                 lengths=str(lengths) if lengths and task.needs_lengths else None,
                 folder=str(folder) if folder else None,
-                keeps_requests=keeps_all_requests or seed == 0,
-                keeps_samples=seed == 0,
-                keeps_timeline=keeps_timelines,
             )
-            for seed in range(num_seeds)
             for load in task_loads
             for design in designs[task.track]
         ]
+        if split != "sealed":
+            trials += [
+                replace(
+                    trial,
+                    seed=seed,
+                    keeps_requests=keeps_all_requests or seed == 0,
+                    keeps_samples=seed == 0,
+                    keeps_timeline=keeps_timelines,
+                )
+                for seed in range(num_seeds)
+                for trial in plain
+            ]
+        trials += _sealed_trials(plain, season, task.id)
     is_used = any(trial.lengths for trial in trials)
     if known_lengths and not is_used:
         skipped += (f"--lengths {lengths} is not used: none of these tasks takes lengths from a file",)
@@ -127,7 +153,17 @@ def make_plan(
         trials=tuple(trials),
         skipped=skipped,
         lengths_sha256=known_lengths.sha256 if known_lengths and is_used else None,
+        season={"name": season.name, "commitment": season.commitment} if season else None,
     )
+
+
+def _sealed_trials(plain: Sequence[Trial], season: Season | None, task_id: str) -> list[Trial]:
+    """Return the trials of a task on its sealed cases, which keep no tables."""
+    return [
+        replace(trial, split="sealed", seed=case.seed, label=case.label, perturbation=case.perturbation)
+        for case in (season.cases(task_id) if season else ())
+        for trial in plain
+    ]
 
 
 def _designs_by_track(references: Sequence[str], tracks: Sequence[Track]) -> dict[Track, list[Design]]:

@@ -11,15 +11,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 from glia_bench.evaluation.environment import describe_environment, utc_now
 from glia_bench.evaluation.plan import Plan
 from glia_bench.evaluation.runner import Limits, Refusal, Watcher, run_trials
 from glia_bench.evaluation.trial import needs_full_engine, warm_up
-from glia_bench.scoring.record import RESULT_FILE, ResultRecord, TrialRecord, build_record, read_record, write_record
+from glia_bench.scoring.gaps import gap_rows
+from glia_bench.scoring.record import (
+    DESIGN_FIELDS,
+    RESULT_FILE,
+    ResultRecord,
+    TrialRecord,
+    build_record,
+    read_record,
+    write_record,
+)
+from glia_bench.scoring.signature import sign_record
 from glia_bench.scoring.summary import summarise
+from glia_bench.tasks.catalog import TASKS
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +62,34 @@ class Report:
         return 1 if is_failed or self.refusals or self.is_interrupted or not trials else 0
 
 
-def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", watcher: Watcher | None = None) -> Report:
+def summary_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    """Return the summary of a record's trials: of the sealed ones, where there are any, else of all."""
+    tasks = [TASKS[name] for name in sorted({trial["task"] for trial in trials})]
+    sealed = [trial for trial in trials if trial["split"] == "sealed"]
+    published: dict[str, Any] = {} if sealed else {task.id: task.published for task in tasks if task.published}
+    return summarise(sealed or trials, published, {task.id: task.objective for task in tasks})
+
+
+def gaps_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]] | None:
+    """Return the gaps between development and sealed seeds; None unless both were run."""
+    return gap_rows(trials) if len({trial["split"] for trial in trials}) > 1 else None
+
+
+def _designs(plan: Plan) -> list[dict[str, Any]]:
+    """Return each design of a plan as its record has it; a file's path says where it lay on one machine, and stays."""
+    designs = {(design.track, design.name): design for design in (trial.design for trial in plan.trials)}
+    return [{name: getattr(design, name) for name in sorted(DESIGN_FIELDS)} for design in designs.values()]
+
+
+def run_plan(
+    plan: Plan,
+    limits: Limits,
+    *,
+    folder: Path,
+    command: str = "",
+    watcher: Watcher | None = None,
+    key: "Ed25519PrivateKey | None" = None,
+) -> Report:
     """Run a plan and write `result.json`, tables, logs and the sources of designs from files into a folder.
 
     On Ctrl-C what has been done is written. An earlier result in the folder stands until this one is written whole.
@@ -59,6 +100,7 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         folder: Where to.
         command: The command line that asked for it, for the record.
         watcher: Told what starts and what ends.
+        key: Signs the record.
     """
     started_at, start = utc_now(), time.monotonic()
     earlier = _files_of_earlier(folder)
@@ -79,6 +121,8 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         outcomes.close()
     except EvaluationFailure as error:
         failure = str(error)
+    if plan.season:  # what a design printed on hidden cases stays hidden
+        shutil.rmtree(folder / "logs", ignore_errors=True)
     _log_failures(folder, records)
     if not records:
         _forget(folder, plan, keep=earlier)
@@ -95,11 +139,17 @@ def run_plan(plan: Plan, limits: Limits, *, folder: Path, command: str = "", wat
         "interrupted": is_interrupted,
         "refused": [{"policy": refusal.policy, "message": refusal.message} for refusal in refusals],
     }
-    published: dict[str, Any] = {task.id: task.published for task in plan.tasks if task.published}
-    objectives = {task.id: task.objective for task in plan.tasks}
     record = build_record(
-        suite=plan.suite, trials=records, summary=summarise(records, published, objectives), environment=environment
+        suite=plan.suite,
+        trials=records,
+        summary=summary_of(records),
+        environment=environment,
+        designs=_designs(plan),
+        season=plan.season,
+        gaps=gaps_of(records),
     )
+    if key is not None:
+        record = sign_record(record, key)
     write_record(folder, record)
     for stale in earlier - _files_of(folder, record):
         (folder / stale).unlink(missing_ok=True)

@@ -5,8 +5,10 @@ travels as its source text: what runs is what was hashed, even if the file chang
 every trial, so that no trial sees what an earlier one left behind. Limits on time and memory belong to `worker`.
 """
 
+import builtins
 import dataclasses
 import math
+import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from glia_bench.errors import InvalidPolicyError
 from glia_bench.policy import TRACKS, Policy, Track
 from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
+from glia_bench.tasks.perturbation import NONE, Perturbation
 from glia_bench.types import RunResult, Samples, Status
 
 if TYPE_CHECKING:
@@ -74,6 +77,10 @@ class Trial:
         keeps_requests: Whether the per-request table is written.
         keeps_samples: Whether the cluster's state is sampled and written.
         keeps_timeline: Whether every iteration is logged and drawn.
+        split: "dev", or "sealed": then the record says `label` where the seed would stand, and messages say little.
+        label: Name of a sealed case.
+        perturbation: How the case differs from the task.
+        tier: How the hooks must run.
     """
 
     design: Design
@@ -85,6 +92,10 @@ class Trial:
     keeps_requests: bool = False
     keeps_samples: bool = False
     keeps_timeline: bool = False
+    split: Literal["dev", "sealed"] = "dev"
+    label: str = ""
+    perturbation: Perturbation = NONE
+    tier: Literal["auto", "compiled", "python"] = "auto"
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
@@ -93,12 +104,18 @@ class Trial:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Trial":
         """Return the trial that `to_json` wrote."""
-        return cls(**{**fields, "design": Design(**fields["design"])})
+        parts = {"design": Design(**fields["design"]), "perturbation": Perturbation(**fields["perturbation"])}
+        return cls(**{**fields, **parts})
+
+    @property
+    def shown_seed(self) -> int | str:
+        """What records and people see: the seed, or the label of a sealed case."""
+        return self.label if self.split == "sealed" else self.seed
 
     @property
     def requests_path(self) -> str:
         """Per-request table (`metrics.request_frame`), relative to the result's folder."""
-        return f"records/{self.task}/{self.design.name}/load={self.load},seed={self.seed}.parquet"
+        return f"records/{self.task}/{self.design.name}/load={self.load},seed={self.shown_seed}.parquet"
 
     @property
     def samples_path(self) -> str:
@@ -109,7 +126,7 @@ class Trial:
     def timeline_stem(self) -> str:
         """Timelines, relative to the result's folder, without the ends of their names."""
         task = self.task.replace("/", "-")
-        return f"timelines/{task}-{self.design.name}-{self.load:g}-{self.seed}"
+        return f"timelines/{task}-{self.design.name}-{self.load:g}-{self.shown_seed}"
 
 
 def trial_record(
@@ -133,9 +150,10 @@ def trial_record(
         "kind": trial.design.kind,
         "policy_sha256": trial.design.sha256,
         "load": trial.load,
-        "seed": trial.seed,
+        "split": trial.split,
+        "seed": trial.shown_seed,
         "status": status,
-        "message": message,
+        "message": message if trial.split == "dev" else _guarded(message),
         "tier": result.tier if result else None,
         "cost": None,
         "metrics": dict.fromkeys(METRICS),
@@ -169,10 +187,12 @@ def run_trial(trial: Trial) -> TrialRecord:
     try:
         policy = _load(trial.design)
         task = get_task(trial.task)
-        case = _case(trial.task, trial.load, trial.seed, trial.lengths)
+        case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.perturbation)
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
-        result = simulate(case, policy, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline)
+        result = simulate(
+            case, policy, tier=trial.tier, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline
+        )
         known: dict[str, Any] = {
             "sim_s": time.perf_counter() - start,
             "workload_sha256": case.trace.sha256,
@@ -262,6 +282,13 @@ def _status(result: RunResult) -> Status:
     return "policy_oom" if result.status == "policy_error" and "MemoryError" in result.message else result.status
 
 
+def _guarded(message: str) -> str:
+    """Return what a message about a sealed case may say: the class of a built-in exception, nothing of the workload."""
+    named = (getattr(builtins, word, None) for word in re.findall(r"\w+", message))
+    found = (kind.__name__ for kind in named if isinstance(kind, type) and issubclass(kind, BaseException))
+    return next(found, "a sealed case: no details")
+
+
 def _load(design: Design) -> Policy:
     from glia_bench.loading import policy_from_source
 
@@ -278,11 +305,11 @@ def _shipped(name: str, track: Track) -> Policy:
 
 
 @lru_cache(maxsize=8)
-def _case(task: str, load: float, seed: int, lengths: str | None) -> Case:
+def _case(task: str, load: float, seed: int, lengths: str | None, perturbation: Perturbation) -> Case:
     """Return a case; policies that follow each other on one case share it."""
     from glia_bench.tasks.catalog import get_task
 
-    return get_task(task).case(load, seed, _lengths(lengths))
+    return get_task(task).case(load, seed, _lengths(lengths), *(() if perturbation == NONE else (perturbation,)))
 
 
 @cache
@@ -342,7 +369,7 @@ def _write_timelines(trial: Trial, case: Case, result: RunResult) -> dict[str, l
 
     folder = Path(trial.folder)
     (folder / trial.timeline_stem).parent.mkdir(parents=True, exist_ok=True)
-    title = f"{trial.task}, {trial.design.name}, load {trial.load:g}, seed {trial.seed}"
+    title = f"{trial.task}, {trial.design.name}, load {trial.load:g}, seed {trial.shown_seed}"
     paths = write_timelines(case, result, folder / trial.timeline_stem, title)
     return {"timelines": [path.relative_to(folder).as_posix() for path in paths]}
 
