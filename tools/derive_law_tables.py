@@ -42,13 +42,20 @@ def exponential(upper_tail: float) -> float:
     return -math.log(upper_tail)
 
 
-def knots(quantile: Callable[[float], float], octaves: int, *, starts_at_0: bool) -> list[int]:
-    """Return the knots of a table; where u = 1 would be infinite, it takes the quantile of the middle of its bin."""
-    bins = 1 << BINS_LOG2
+def upper_tails(octaves: int, bins_log2: int) -> list[float]:
+    """Return the probability above each knot of a table but the last, at u = 1."""
+    bins = 1 << bins_log2
     tails = []
     for k in range(octaves):
         width = 2.0 ** -(k + 1) if k < octaves - 1 else 2.0**-k
         tails += [2.0**-k - width * j / bins for j in range(bins)]
+    return tails
+
+
+def knots(quantile: Callable[[float], float], octaves: int, *, starts_at_0: bool) -> list[int]:
+    """Return the knots of a table; where u = 1 would be infinite, it takes the quantile of the middle of its bin."""
+    bins = 1 << BINS_LOG2
+    tails = upper_tails(octaves, BINS_LOG2)
     low = 0.0 if starts_at_0 else quantile(1.0 - 0.25 / bins)
     values = [low, *map(quantile, tails[1:]), quantile((2.0 ** -(octaves - 1)) / bins / 2)]
     return [round(value * (1 << UNIT_LOG2)) for value in values]

@@ -5,13 +5,14 @@ from glia_bench.cluster import ClusterSpec, PoolSpec, SloClass
 from glia_bench.sim.latency import latency_table
 from glia_bench.sim.modes import engine
 from glia_bench.tasks.cold_starts import WARM
+from glia_bench.tasks.perturbed import perturbed_gaps, perturbed_levels
 from glia_bench.tasks.task import Task, open_loop_trace
 from glia_bench.workloads.arrivals import US_PER_S, modulated_arrivals_us
 from glia_bench.workloads.lengths import sharegpt_lengths
 from glia_bench.workloads.lengths_file import Lengths
-from glia_bench.workloads.quantile_table import shipped_table
 from glia_bench.workloads.rate_curves import Bursts, burst_levels
 from glia_bench.workloads.streams import Stream
+from glia_bench.workloads.variation import Variation
 
 ID = "autoscaling/burst-v0"
 RATE_RPS = 6.0
@@ -40,15 +41,15 @@ CLUSTER = ClusterSpec(
 )
 
 
-def _trace(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+def _trace(rate_urps: int, seed: int, lengths: Lengths | None, variation: Variation) -> Trace:
     arrivals_us = modulated_arrivals_us(
         Stream(ID, seed, "arrival gaps"),
-        shipped_table("exponential_gaps"),
+        perturbed_gaps("exponential_gaps", 1000, variation),
         rate_urps=rate_urps,
-        levels=burst_levels(BURSTS, Stream(ID, seed, "bursts")),
+        levels=perturbed_levels(burst_levels(BURSTS, Stream(ID, seed, "bursts")), variation),
         step_us=US_PER_S,
     )
-    return open_loop_trace(arrivals_us, *sharegpt_lengths(ID, seed, len(arrivals_us)))
+    return open_loop_trace(arrivals_us, *sharegpt_lengths(ID, seed, len(arrivals_us)), variation)
 
 
 TASK = Task(
