@@ -9,7 +9,7 @@ import numpy as np
 from glia_bench.cluster import PS_PER_S, ClusterSpec, Ints, PoolSpec, SloClass
 from glia_bench.loading import facts_of, shipped_policies
 from glia_bench.scoring.metrics import OBJECTIVES, metric_names
-from glia_bench.scoring.summary import PLAIN_REFERENCE
+from glia_bench.scoring.starvation import PLAIN_REFERENCE
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, SUITES, TASKS, get_task
 from glia_bench.tasks.task import Task
 

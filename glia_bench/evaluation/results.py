@@ -9,7 +9,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +65,15 @@ class Report:
 def summary_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """Return the summary of a record's trials: of the sealed ones, where there are any, else of all."""
     tasks = [TASKS[name] for name in sorted({trial["task"] for trial in trials})]
-    sealed = [trial for trial in trials if trial["split"] == "sealed"]
-    published: dict[str, Any] = {} if sealed else {task.id: task.published for task in tasks if task.published}
-    return summarise(sealed or trials, published, {task.id: task.objective for task in tasks})
+    if sealed := [trial for trial in trials if trial["split"] == "sealed"]:  # no published value is of hidden seeds
+        return summarise(sealed, [replace(task, published=None) for task in tasks])
+    return summarise(trials, tasks)
 
 
 def gaps_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]] | None:
     """Return the gaps between development and sealed seeds; None unless both were run."""
-    return gap_rows(trials) if len({trial["split"] for trial in trials}) > 1 else None
+    experts = {task.id: task.expert for task in TASKS.values()}
+    return gap_rows(trials, experts) if len({trial["split"] for trial in trials}) > 1 else None
 
 
 def _designs(plan: Plan) -> list[dict[str, Any]]:

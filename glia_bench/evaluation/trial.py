@@ -309,7 +309,7 @@ def _case(task: str, load: float, seed: int, lengths: str | None, perturbation: 
     """Return a case; policies that follow each other on one case share it."""
     from glia_bench.tasks.catalog import get_task
 
-    return get_task(task).case(load, seed, _lengths(lengths), *(() if perturbation == NONE else (perturbation,)))
+    return get_task(task).case(load, seed, _lengths(lengths), perturbation)
 
 
 @cache

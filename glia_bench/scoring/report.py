@@ -13,6 +13,7 @@ from glia_bench.errors import GliaBenchError
 from glia_bench.scoring import figures, tables
 from glia_bench.scoring.metrics import METRICS, OBJECTIVES
 from glia_bench.scoring.record import ResultRecord, read_record, write_atomically
+from glia_bench.scoring.suite import ALL_TASKS
 from glia_bench.scoring.summary import ALL_LOADS
 from glia_bench.scoring.svg import OTHER_SWATCH, Style, assign_styles
 from glia_bench.scoring.tables import Row
@@ -61,7 +62,8 @@ def render(context: Context) -> str:
 
 def page(record: ResultRecord, result_dir: Path) -> Context:
     """Return all that the template prints, from a record and the request records that lie beside it."""
-    trials, summary, environment = record["trials"], record["summary"], record["environment"]
+    trials, environment = record["trials"], record["environment"]
+    summary = [row for row in record["summary"] if row["task"] != ALL_TASKS]
     tasks = _in_catalog_order({row["task"] for row in summary})
     chosen = {task: _highlighted(task, [row for row in summary if row["task"] == task]) for task in tasks}
     styles = assign_styles(list(dict.fromkeys(name for names in chosen.values() for name in names)))
@@ -330,9 +332,9 @@ def _key_results(task: str, rows: Sequence[Row]) -> list[str]:
     def sentence(row: Row) -> str:
         mean = f"{row['cost_mean']:.{places}f} {unit}".rstrip()
         text = f"{mean} {tables.span(row.get('cost_low'), row.get('cost_high'), places)}".rstrip()
-        if row.get("ratio") is not None and row["policy"] != row["reference"]:
-            ratio = tables.span(row.get("ratio_low"), row.get("ratio_high"), tables.RATIO_DECIMALS)
-            text += f", {row['ratio']:.{tables.RATIO_DECIMALS}f} times {row['reference']} {ratio}".rstrip()
+        if row.get("expert_ratio") is not None and row["policy"] != row["expert"]:
+            ratio = tables.span(row.get("expert_ratio_low"), row.get("expert_ratio_high"), tables.RATIO_DECIMALS)
+            text += f", expert_ratio {row['expert_ratio']:.{tables.RATIO_DECIMALS}f} {ratio}".rstrip()
         return text
 
     lines = [f"{task}: {ranked[0]['policy']} has the lowest {name}, {sentence(ranked[0])}."]

@@ -123,11 +123,10 @@ def headline_table(rows: Sequence[Row], styles: Mapping[str, Style], caption: st
     add_interval("cost_low", "cost_high", places)
     if any(row.get("published_s") is not None for row in rows):
         add("published, s", "published", [row.get("published_s") for row in rows])
-    reference = next((row["reference"] for row in rows if row.get("reference")), None)
-    if reference:
-        cells = [fixed(row.get("ratio"), RATIO_DECIMALS) for row in rows]
-        columns.append((Column(title=f"ratio to {reference}", style="num", term="ratio"), cells))
-        add_interval("ratio_low", "ratio_high", RATIO_DECIMALS)
+    if any(row.get("expert") for row in rows):
+        cells = [fixed(row.get("expert_ratio"), RATIO_DECIMALS) for row in rows]
+        columns.append((Column(title="expert ratio", style="num", term="ratio"), cells))
+        add_interval("expert_ratio_low", "expert_ratio_high", RATIO_DECIMALS)
     if not is_latency:
         add("mean E2E, s", "e2e", [_metric(row, "e2e_mean_s") for row in rows])
     add("P99 E2E, s", "e2e", [_metric(row, "e2e_p99_s") for row in rows])
@@ -191,17 +190,17 @@ def sweep_table(
     """
     loads = sorted(by_load)
     places = decimals([row.get("cost_mean") for here in by_load.values() for row in here.values()])
-    reference = next((row["reference"] for row in overall if row.get("reference")), None)
+    has_expert = any(row.get("expert") for row in overall)
     columns = [Column(title="policy"), *(Column(title=f"load {load:g}", style="num", term="task") for load in loads)]
-    if reference:
-        columns.append(Column(title=f"ratio to {reference}, all loads", style="num", term="ratio"))
+    if has_expert:
+        columns.append(Column(title="expert ratio, all loads", style="num", term="ratio"))
         columns.append(Column(title="95 %", style="range", term="interval"))
     rows = []
     for row in overall:
         cells = [fixed(by_load[load].get(row["policy"], {}).get("cost_mean"), places) for load in loads]
-        if reference:
-            cells.append(fixed(row.get("ratio"), RATIO_DECIMALS))
-            cells.append(span(row.get("ratio_low"), row.get("ratio_high"), RATIO_DECIMALS))
+        if has_expert:
+            cells.append(fixed(row.get("expert_ratio"), RATIO_DECIMALS))
+            cells.append(span(row.get("expert_ratio_low"), row.get("expert_ratio_high"), RATIO_DECIMALS))
         name = row["policy"]
         swatch = styles[name].swatch if name in styles else ""
         rows.append(TableRow(name=name, cells=tuple(cells), swatch=swatch))

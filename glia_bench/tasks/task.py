@@ -108,9 +108,7 @@ class Task:
         """Whether the references are too close to tell designs apart by it."""
         return bool(self.guard_reason)
 
-    def case(
-        self, load: float, seed: int, lengths: Lengths | None = None, perturbation: Perturbation = NONE
-    ) -> Case:
+    def case(self, load: float, seed: int, lengths: Lengths | None = None, perturbation: Perturbation = NONE) -> Case:
         """Return one run's input; equal arguments give equal cases on every machine.
 
         Args:
