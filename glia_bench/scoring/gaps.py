@@ -47,8 +47,9 @@ def _part(trial: TrialRecord) -> str:
 
 
 def difference_interval(values: Sequence[float], others: Sequence[float]) -> Interval:
-    """Return mean(values) - mean(others) with its 95 % interval: twice the mean of the two strata, one with its sign
-    turned.
+    """Return mean(values) - mean(others) with its 95 % interval.
+
+    The difference is twice the mean of two strata, the second with its sign turned.
     """
     half = strata_interval([list(values), [-value for value in others]])
     low, high = (None if end is None else 2.0 * end for end in (half.low, half.high))
