@@ -124,6 +124,10 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--jobs", metavar="N", type=_positive(int), default=1, help="trials at a time (default: 1)")
     run.add_argument("--lengths", metavar="FILE", type=Path, help="lengths file, for tasks that need one")
     run.add_argument(
+        "--trace", metavar="FILE", type=Path, help="recorded requests to run on the task's cluster: docs/traces.md"
+    )
+    run.add_argument("--skip-unfit", action="store_true", help="leave out recorded requests that no replica can hold")
+    run.add_argument(
         "--timeout",
         metavar="S",
         type=_positive(float),
@@ -194,7 +198,9 @@ def _run(options: argparse.Namespace) -> int:
     from glia_bench.evaluation.plan import check_folder, make_plan
     from glia_bench.scoring.signature import read_private_key
 
-    folder: Path = options.out or _new_folder(options.suite, options.task)
+    folder: Path = options.out or _new_folder(
+        options.suite, [f"trace-{options.trace.stem}"] if options.trace else options.task
+    )
     plan = make_plan(
         suite=options.suite,
         task_ids=options.task,
@@ -202,6 +208,8 @@ def _run(options: argparse.Namespace) -> int:
         loads=options.loads,
         num_seeds=options.seeds,
         lengths=options.lengths,
+        trace=options.trace,
+        skip_unfit=options.skip_unfit,
         folder=folder,
         keeps_all_requests=options.records,
         keeps_timelines=options.timeline,

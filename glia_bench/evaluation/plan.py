@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
 from glia_bench.evaluation.sealed import Season, sealed_season
@@ -18,15 +18,18 @@ from glia_bench.policy import Track
 from glia_bench.scoring.record import RESULT_FILE
 from glia_bench.static_check import fitting_tracks
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
+from glia_bench.tasks.recorded import recorded_task
 from glia_bench.tasks.task import Task
 from glia_bench.workloads.lengths_file import read_lengths
+from glia_bench.workloads.traces import Recording
 
 Split: TypeAlias = Literal["dev", "sealed", "both"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 DEFAULT_SUITE = "quick"
 DEFAULT_NUM_SEEDS = 3
 """Seeds of a run that names tasks rather than a suite."""
+TRACE_TASK = "routing/paper-v0"
+"""Whose cluster a file of recorded requests runs on where no task is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Plan:
         skipped: Remarks for the user: tasks left out and why, what of the options has no effect.
         lengths_sha256: Hash of the lengths file, if one is used.
         season: Name and commitment of the sealed cases, if there are any.
+        trace: What is known of the file of recorded requests, if one is used, for the record.
     """
 
     suite: str | None
@@ -48,6 +52,7 @@ class Plan:
     skipped: tuple[str, ...] = ()
     lengths_sha256: str | None = None
     season: Mapping[str, str] | None = None
+    trace: dict[str, Any] | None = None
 
 
 def make_plan(
@@ -58,6 +63,8 @@ def make_plan(
     loads: Sequence[float] = (),
     num_seeds: int | None = None,
     lengths: Path | None = None,
+    trace: Path | None = None,
+    skip_unfit: bool = False,
     folder: Path | None = None,
     keeps_all_requests: bool = False,
     keeps_timelines: bool = False,
@@ -73,6 +80,8 @@ def make_plan(
         loads: Fractions of each task's reference rate; left out, the task's default loads (the full suite: all).
         num_seeds: Seeds 0, 1, ... of each task; left out, as many as the suite says.
         lengths: Lengths file, for tasks that need one.
+        trace: File of recorded requests, to run in place of each task's own (default: on the paper's cluster).
+        skip_unfit: Leave out recorded requests that no replica can hold, rather than refuse the file.
         folder: Where tables will be written.
         keeps_all_requests: Write the per-request table of every seed rather than the first only.
         keeps_timelines: Write what every replica computed, of every trial.
@@ -81,11 +90,21 @@ def make_plan(
     Raises:
         GliaBenchError: If something that was asked for does not exist or does not fit together.
     """
+    if trace is not None:
+        if suite is not None:
+            raise GliaBenchError(f"--trace runs on the clusters of tasks, not of a suite (got {suite!r}); pass --task")
+        task_ids = task_ids or (TRACE_TASK,)
+        num_seeds = num_seeds or 1
     if not task_ids and suite is None:
         suite = DEFAULT_SUITE
     wanted = [get_task(task_id) for task_id in dict.fromkeys(task_ids or get_suite(suite or DEFAULT_SUITE))]
+    remarks, facts = (), None
+    if trace is not None:
+        made = [recorded_task(task, trace, skip_unfit=skip_unfit) for task in wanted]
+        wanted = [task for task, _ in made]
+        remarks, facts = _trace_remarks(trace, made, num_seeds or 1), _trace_facts(trace, made)
     tasks = [task for task in wanted if task_ids or lengths or not task.needs_lengths]
-    skipped = tuple(
+    skipped = remarks + tuple(
         f"{task.id} is left out: it needs {task.lengths_hint}; pass --lengths FILE"
         for task in wanted
         if task not in tasks
@@ -121,6 +140,7 @@ def make_plan(
                 load=float(load),
                 seed=0,
                 lengths=str(lengths) if lengths and task.needs_lengths else None,
+                trace=str(trace) if trace else None,
                 folder=str(folder) if folder else None,
             )
             for load in task_loads
@@ -154,6 +174,7 @@ def make_plan(
         skipped=skipped,
         lengths_sha256=known_lengths.sha256 if known_lengths and is_used else None,
         season={"name": season.name, "commitment": season.commitment} if season else None,
+        trace=facts,
     )
 
 
@@ -164,6 +185,40 @@ def _sealed_trials(plain: Sequence[Trial], season: Season | None, task_id: str) 
         for case in (season.cases(task_id) if season else ())
         for trial in plain
     ]
+
+
+def _trace_facts(path: Path, made: Sequence[tuple[Task, Recording]]) -> dict[str, Any]:
+    """Return what a record says about the file that its workload came from."""
+    _, first = made[0]
+    return {
+        "file": path.name,
+        "sha256": first.sha256,
+        "format": first.format,
+        "num_rows": first.num_rows,
+        "tasks": {
+            task.id: {
+                "num_requests": len(recording.trace),
+                "left_out": recording.left_out,
+                "not_replayed": list(recording.unused),
+            }
+            for task, recording in made
+        },
+    }
+
+
+def _trace_remarks(path: Path, made: Sequence[tuple[Task, Recording]], num_seeds: int) -> tuple[str, ...]:
+    """Return what the user should know about a file of recorded requests."""
+    remarks = []
+    for task, recording in made:
+        parts = [
+            f"{len(recording.trace):,} requests, {task.reference_rate_rps:.3g} requests/s at load 1",
+            *(f"{count:,} left out ({reason})" for reason, count in recording.left_out.items()),
+            *([f"not replayed: {', '.join(recording.unused)}"] if recording.unused else []),
+        ]
+        remarks.append(f"{path} ({recording.format}) on {task.id}: {'; '.join(parts)}")
+    if num_seeds > 1:
+        remarks.append("the trace is the same for every seed: seeds vary what the cluster and the policies draw")
+    return tuple(remarks)
 
 
 def _designs_by_track(references: Sequence[str], tracks: Sequence[Track]) -> dict[Track, list[Design]]:

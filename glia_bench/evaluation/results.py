@@ -136,6 +136,7 @@ def run_plan(
         "jobs": limits.jobs,
         "timeout_s": limits.timeout_s,
         "lengths_sha256": plan.lengths_sha256,
+        "trace": plan.trace,
         "num_planned": len(plan.trials),
         "interrupted": is_interrupted,
         "refused": [{"policy": refusal.policy, "message": refusal.message} for refusal in refusals],

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from glia_bench.case import Case
 from glia_bench.cluster import PS_PER_S
-from glia_bench.errors import InvalidPolicyError
+from glia_bench.errors import InvalidPolicyError, InvalidTraceError
 from glia_bench.policy import TRACKS, Policy, Track
 from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
@@ -28,6 +28,7 @@ from glia_bench.types import RunResult, Samples, Status
 if TYPE_CHECKING:
     import pandas as pd
 
+    from glia_bench.tasks.task import Task
     from glia_bench.workloads.lengths_file import Lengths
 
 NUM_SAMPLES = 500
@@ -73,6 +74,7 @@ class Trial:
         load: Fraction of the task's reference rate.
         seed: Seed of the case.
         lengths: Path of a lengths file, for tasks that need one.
+        trace: Path of the file of recorded requests that a task is made from, for such tasks.
         folder: Where tables go; None writes none.
         keeps_requests: Whether the per-request table is written.
         keeps_samples: Whether the cluster's state is sampled and written.
@@ -88,6 +90,7 @@ class Trial:
     load: float
     seed: int
     lengths: str | None = None
+    trace: str | None = None
     folder: str | None = None
     keeps_requests: bool = False
     keeps_samples: bool = False
@@ -182,12 +185,11 @@ def run_trial(trial: Trial) -> TrialRecord:
         InvalidPolicyError: If the design breaks the hook contract, so that there is nothing to run.
     """
     from glia_bench.sim.engine import simulate
-    from glia_bench.tasks.catalog import get_task
 
     try:
         policy = _load(trial.design)
-        task = get_task(trial.task)
-        case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.perturbation)
+        task = _task(trial.task, trial.trace)
+        case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace, trial.perturbation)
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
         result = simulate(
@@ -228,7 +230,7 @@ def needs_full_engine(trial: Trial) -> bool:
     from glia_bench.sim.engine import is_plain
 
     design = trial.design
-    case = _small_case(trial.task)
+    case = _case(trial.task, trial.load, trial.seed, None, trial.trace) if trial.trace else _small_case(trial.task)
     if trial.keeps_timeline:
         return True
     if design.source is None:
@@ -305,11 +307,25 @@ def _shipped(name: str, track: Track) -> Policy:
 
 
 @lru_cache(maxsize=8)
-def _case(task: str, load: float, seed: int, lengths: str | None, perturbation: Perturbation) -> Case:
+def _case(
+    task: str, load: float, seed: int, lengths: str | None, trace: str | None, perturbation: Perturbation = NONE
+) -> Case:
     """Return a case; policies that follow each other on one case share it."""
-    from glia_bench.tasks.catalog import get_task
+    return _task(task, trace).case(load, seed, _lengths(lengths), perturbation)
 
-    return get_task(task).case(load, seed, _lengths(lengths), perturbation)
+
+@lru_cache(maxsize=2)
+def _task(task: str, trace: str | None) -> "Task":
+    """Return a task of the catalog, or the one that a file was found to make when the run was planned."""
+    from glia_bench.tasks.catalog import get_task
+    from glia_bench.tasks.recorded import TRACE_MARK, recorded_task
+
+    if trace is None:
+        return get_task(task)
+    made, _ = recorded_task(get_task(task.partition(TRACE_MARK)[0]), Path(trace), skip_unfit=True)
+    if made.id != task:
+        raise InvalidTraceError(f"{trace} has changed since the run was planned: it makes {made.id}, not {task}")
+    return made
 
 
 @cache

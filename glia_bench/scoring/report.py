@@ -117,9 +117,9 @@ def _rows(summary: Sequence[Row], task: str, load: float | str) -> list[Row]:
 
 def _catalogued(task_id: str) -> "Task | None":
     """Return the task if this version still knows it."""
-    from glia_bench.tasks.catalog import TASKS
+    from glia_bench.tasks.catalog import find_task
 
-    return TASKS.get(task_id)
+    return find_task(task_id)
 
 
 def _in_catalog_order(task_ids: Iterable[str]) -> list[str]:
