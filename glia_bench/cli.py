@@ -214,6 +214,7 @@ def _run(options: argparse.Namespace) -> int:
         keeps_all_requests=options.records,
         keeps_timelines=options.timeline,
         split=options.split,
+        keeps_decisions=options.decisions,
     )
     key = read_private_key(options.sign) if options.sign else None
     check_folder(folder)

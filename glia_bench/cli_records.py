@@ -25,6 +25,10 @@ def add_verbs(verb: AddVerb) -> None:
     verify.add_argument("--key", metavar="PUB", type=Path, help="public key, in PEM, that must have signed it")
     verify.add_argument("--jobs", metavar="N", type=_count, default=1, help="trials at a time (default: 1)")
     verify.add_argument("--lengths", metavar="FILE", type=Path, help="lengths file, if the run had one")
+    verify.add_argument("--trace", metavar="FILE", type=Path, help="file of recorded requests, if the run had one")
+    verify.add_argument(
+        "--replay", action="store_true", help="run the decisions that were kept (run --decisions), and no design's code"
+    )
     compare = verb("compare", _compare, "compare two results, paired by task, policy, load and seed")
     compare.add_argument("first", metavar="A", type=Path, help="folder or file of a result")
     compare.add_argument("second", metavar="B", type=Path, help="another; ratios are B over A")
@@ -39,6 +43,11 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
         choices=("dev", "sealed", "both"),
         default="dev",
         help="development seeds (default), the sealed cases of the season in GLIA_BENCH_SEALED, or both",
+    )
+    run.add_argument(
+        "--decisions",
+        action="store_true",
+        help="keep what every design decided on development seeds, for `verify --replay`; each trial is run twice",
     )
     run.add_argument("--sign", metavar="KEY", type=Path, help="sign the result with this ed25519 private key in PEM")
 
@@ -55,15 +64,24 @@ def _print_json(value: Any) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     from glia_bench import terminal
+    from glia_bench.evaluation.reruns import Files
     from glia_bench.evaluation.verify import verify_record
     from glia_bench.scoring.record import read_record
     from glia_bench.scoring.signature import read_public_key
 
     record = read_record(options.result)
+    folder = options.result if options.result.is_dir() else options.result.parent
     key = read_public_key(options.key) if options.key else None
     with terminal.Progress(len(record["trials"]), is_quiet=options.json) as progress:
         progress.say("loading the simulator (compiled once, on its first use)")
-        outcome = verify_record(record, jobs=options.jobs, key=key, lengths=options.lengths, watcher=progress.watch)
+        outcome = verify_record(
+            record,
+            jobs=options.jobs,
+            key=key,
+            files=Files(lengths=options.lengths, trace=options.trace, folder=folder),
+            replay=options.replay,
+            watcher=progress.watch,
+        )
     if options.json:
         _print_json(outcome.to_json())
     else:

@@ -12,7 +12,8 @@ from glia_bench.terminal import ID_DIGITS, ratio
 
 def verification_lines(outcome: Verification) -> list[str]:
     """Return the outcome of verifying a result, the verdict first."""
-    again = f"{outcome.num_equal} of {outcome.num_trials} trials gave the same again, bit for bit"
+    what = "the recorded decisions of" if outcome.is_replay else ""
+    again = f"{what} {outcome.num_equal} of {outcome.num_trials} trials gave the same again, bit for bit".strip()
     lines = [
         f"{'verified' if outcome.is_verified else 'NOT verified'}: {again}",
         f"  id          {outcome.id}",

@@ -10,12 +10,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from glia_bench.evaluation.results import gaps_of, summary_of
 from glia_bench.policy import TRACKS
 from glia_bench.scoring.record import DESIGN_FIELDS, RESULT_FIELDS, ResultRecord, TrialRecord, in_order
-from glia_bench.tasks.catalog import TASKS
+from glia_bench.tasks.catalog import find_task
+
+Cell: TypeAlias = tuple[str, str, float, int | str]
+"""What tells a trial from all others of its record: task, policy, load, and seed or label."""
 
 SUMMARY_TOLERANCE = 1e-9
 """Relative: summaries take logarithms, whose last bits may differ between platforms."""
@@ -59,7 +62,7 @@ def _shape(record: ResultRecord) -> Iterator[str]:
         if wrong:
             yield f"trial {place} must hold {', '.join(wrong)} as `glia-bench run` writes them"
             return
-        if trial["task"] not in TASKS:
+        if find_task(trial["task"]) is None:
             yield f"task {trial['task']!r} is not in this version's catalogue; install the version that ran it"
             return
 
@@ -86,7 +89,7 @@ def _designs(record: ResultRecord) -> Iterator[str]:
         if source is not None and hashlib.sha256(source.encode()).hexdigest() != design["sha256"]:
             yield f"the source of design {design['name']!r} is not the one that was run: its hash differs"
     for trial in record["trials"]:
-        of_trial = known.get((TASKS[trial["task"]].track, trial["policy"]))
+        of_trial = known.get((_track(trial["task"]), trial["policy"]))
         if of_trial is None:
             yield f"trials of {trial['policy']!r} on {trial['task']} have no design in the record"
             return
@@ -112,7 +115,7 @@ def _cells(record: ResultRecord) -> Iterator[str]:
         here = [trial for trial in trials if trial["task"] == task]
         dev = [trial["seed"] for trial in here if trial["split"] == "dev"]
         seeds = [*range(max(dev, default=-1) + 1), *sorted({t["seed"] for t in here if t["split"] != "dev"})]
-        policies = {design["name"] for design in record["designs"] if design["track"] == TASKS[task].track} - refused
+        policies = {design["name"] for design in record["designs"] if design["track"] == _track(task)} - refused
         for load in sorted({trial["load"] for trial in here}):
             for policy in sorted(policies):
                 absent = [seed for seed in seeds if (task, policy, load, seed) not in counts]
@@ -157,12 +160,16 @@ def difference(recorded: Any, found: Any, path: str) -> tuple[str, Any, Any] | N
     return None if is_equal else (path, recorded, found)
 
 
+def _track(task_id: str) -> str:
+    return task_id.split("/")[0]
+
+
 def _first(found: Iterable[tuple[str, Any, Any] | None]) -> tuple[str, Any, Any] | None:
     return next((one for one in found if one is not None), None)
 
 
-def cell(trial: TrialRecord) -> tuple[str, str, float, int | str]:
-    """Return what tells a trial from all others of its record."""
+def cell(trial: TrialRecord) -> Cell:
+    """Return a trial's cell."""
     return trial["task"], trial["policy"], trial["load"], trial["seed"]
 
 

@@ -69,6 +69,7 @@ def make_plan(
     keeps_all_requests: bool = False,
     keeps_timelines: bool = False,
     split: Split = "dev",
+    keeps_decisions: bool = False,
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
 
@@ -85,6 +86,7 @@ def make_plan(
         folder: Where tables will be written.
         keeps_all_requests: Write the per-request table of every seed rather than the first only.
         keeps_timelines: Write what every replica computed, of every trial.
+        keeps_decisions: Write what every design decided, of every trial on development seeds.
         split: Development seeds, all cases of the sealed season, or both. Of sealed cases no tables are kept.
 
     Raises:
@@ -120,6 +122,10 @@ def make_plan(
             skipped += tuple(
                 f"{task.id} is left out: none of the policies is for the {track} track" for task in left_out
             )
+    if split != "dev" and trace is not None:
+        raise GliaBenchError(
+            f"--trace must go with development seeds (got --split {split}); a season has its own traces"
+        )
     season = None if split == "dev" else sealed_season()
     if season is not None:
         skipped += tuple(
@@ -154,11 +160,13 @@ def make_plan(
                     keeps_requests=keeps_all_requests or seed == 0,
                     keeps_samples=seed == 0,
                     keeps_timeline=keeps_timelines,
+                    keeps_decisions=keeps_decisions,
                 )
                 for seed in range(num_seeds)
                 for trial in plain
             ]
-        trials += _sealed_trials(plain, season, task.id)
+        if season is not None:
+            trials += _sealed_trials(plain, season, task.id)
     is_used = any(trial.lengths for trial in trials)
     if known_lengths and not is_used:
         skipped += (f"--lengths {lengths} is not used: none of these tasks takes lengths from a file",)
@@ -178,11 +186,20 @@ def make_plan(
     )
 
 
-def _sealed_trials(plain: Sequence[Trial], season: Season | None, task_id: str) -> list[Trial]:
-    """Return the trials of a task on its sealed cases, which keep no tables."""
+def _sealed_trials(plain: Sequence[Trial], season: Season, task_id: str) -> list[Trial]:
+    """Return the trials of a task on its sealed cases and unseen traces, which keep no tables."""
+    cases = [(task_id, case) for case in season.cases(task_id)] + list(season.unseen(task_id).items())
     return [
-        replace(trial, split="sealed", seed=case.seed, label=case.label, perturbation=case.perturbation)
-        for case in (season.cases(task_id) if season else ())
+        replace(
+            trial,
+            task=name,
+            split="sealed",
+            seed=case.seed,
+            label=case.label,
+            perturbation=case.perturbation,
+            trace=str(case.trace) if case.trace else None,
+        )
+        for name, case in cases
         for trial in plain
     ]
 

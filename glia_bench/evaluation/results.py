@@ -30,7 +30,8 @@ from glia_bench.scoring.record import (
 )
 from glia_bench.scoring.signature import sign_record
 from glia_bench.scoring.summary import summarise
-from glia_bench.tasks.catalog import TASKS
+from glia_bench.tasks.catalog import find_task
+from glia_bench.tasks.task import Task
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -64,7 +65,7 @@ class Report:
 
 def summary_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """Return the summary of a record's trials: of the sealed ones, where there are any, else of all."""
-    tasks = [TASKS[name] for name in sorted({trial["task"] for trial in trials})]
+    tasks = _tasks(trials)
     if sealed := [trial for trial in trials if trial["split"] == "sealed"]:  # no published value is of hidden seeds
         return summarise(sealed, [replace(task, published=None) for task in tasks])
     return summarise(trials, tasks)
@@ -72,8 +73,13 @@ def summary_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
 
 def gaps_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]] | None:
     """Return the gaps between development and sealed seeds; None unless both were run."""
-    experts = {task.id: task.expert for task in TASKS.values()}
+    experts = {task.id: task.expert for task in _tasks(trials)}
     return gap_rows(trials, experts) if len({trial["split"] for trial in trials}) > 1 else None
+
+
+def _tasks(trials: Sequence[TrialRecord]) -> list[Task]:
+    """Return the tasks of trials, of those made from files all but the workload."""
+    return [task for name in sorted({trial["task"] for trial in trials}) if (task := find_task(name))]
 
 
 def _designs(plan: Plan) -> list[dict[str, Any]]:
@@ -184,7 +190,7 @@ def _files_of(folder: Path, record: ResultRecord) -> set[str]:
     Only what an earlier record names may ever be removed: what else lies there is not ours.
     """
     trials, refused = record["trials"], record["environment"]["refused"]
-    named = {trial[table] for trial in trials for table in ("records", "samples") if trial[table]}
+    named = {trial[table] for trial in trials for table in ("records", "samples", "decisions") if trial.get(table)}
     named |= {name for trial in trials for name in trial.get("timelines") or ()}
     named |= {f"policies/{design['policy']}.py" for design in (*trials, *refused)}
     inside = {name for name in named if (folder / name).resolve().is_relative_to(folder.resolve())}

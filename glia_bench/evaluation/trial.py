@@ -5,10 +5,8 @@ travels as its source text: what runs is what was hashed, even if the file chang
 every trial, so that no trial sees what an earlier one left behind. Limits on time and memory belong to `worker`.
 """
 
-import builtins
 import dataclasses
 import math
-import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from glia_bench.case import Case
 from glia_bench.cluster import PS_PER_S
 from glia_bench.errors import InvalidPolicyError, InvalidTraceError
+from glia_bench.evaluation.decisions import replaying, tier_of, write_log
+from glia_bench.evaluation.sealed import guarded
 from glia_bench.policy import TRACKS, Policy, Track
 from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
@@ -83,6 +83,8 @@ class Trial:
         label: Name of a sealed case.
         perturbation: How the case differs from the task.
         tier: How the hooks must run.
+        keeps_decisions: Whether the log of its decisions is written.
+        replays: Path of such a log, to answer in place of the design.
     """
 
     design: Design
@@ -99,6 +101,8 @@ class Trial:
     label: str = ""
     perturbation: Perturbation = NONE
     tier: Literal["auto", "compiled", "python"] = "auto"
+    keeps_decisions: bool = False
+    replays: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
@@ -145,6 +149,7 @@ def trial_record(
         **known: Other fields of the record.
     """
     fields = {"cost", "metrics", "groups", "workload_sha256", "sim_s", "notes", "records", "samples", "timelines"}
+    fields |= {"decisions", "decisions_sha256"}
     unknown = known.keys() - fields
     assert not unknown, unknown
     return {
@@ -156,7 +161,7 @@ def trial_record(
         "split": trial.split,
         "seed": trial.shown_seed,
         "status": status,
-        "message": message if trial.split == "dev" else _guarded(message),
+        "message": message if trial.split == "dev" else guarded(message),
         "tier": result.tier if result else None,
         "cost": None,
         "metrics": dict.fromkeys(METRICS),
@@ -170,6 +175,8 @@ def trial_record(
         "notes": [],
         "records": None,
         "samples": None,
+        "decisions": None,
+        "decisions_sha256": None,
         "timelines": [],
         **known,
     }
@@ -187,14 +194,14 @@ def run_trial(trial: Trial) -> TrialRecord:
     from glia_bench.sim.engine import simulate
 
     try:
-        policy = _load(trial.design)
+        design = trial.design
+        policy = replaying(Path(trial.replays), design.name, design.track) if trial.replays else _load(design)
         task = _task(trial.task, trial.trace)
         case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace, trial.perturbation)
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
-        result = simulate(
-            case, policy, tier=trial.tier, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline
-        )
+        tier = tier_of(policy) if trial.replays else trial.tier
+        result = simulate(case, policy, tier=tier, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline)
         known: dict[str, Any] = {
             "sim_s": time.perf_counter() - start,
             "workload_sha256": case.trace.sha256,
@@ -214,7 +221,7 @@ def run_trial(trial: Trial) -> TrialRecord:
             metrics=trial_metrics(case, result, task),
             groups=group_metrics(case, result),
             **known,
-            **_write_tables(trial, case, result),
+            **_write_tables(trial, case, policy, result),
             **_write_timelines(trial, case, result),
         )
     except InvalidPolicyError:
@@ -282,13 +289,6 @@ def _small_case(task_id: str) -> Case:
 def _status(result: RunResult) -> Status:
     """Return the run's status; running out of memory inside a hook is its own."""
     return "policy_oom" if result.status == "policy_error" and "MemoryError" in result.message else result.status
-
-
-def _guarded(message: str) -> str:
-    """Return what a message about a sealed case may say: the class of a built-in exception, nothing of the workload."""
-    named = (getattr(builtins, word, None) for word in re.findall(r"\w+", message))
-    found = (kind.__name__ for kind in named if isinstance(kind, type) and issubclass(kind, BaseException))
-    return next(found, "a sealed case: no details")
 
 
 def _load(design: Design) -> Policy:
@@ -363,7 +363,7 @@ def sample_frame(samples: Samples) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def _write_tables(trial: Trial, case: Case, result: RunResult) -> dict[str, str]:
+def _write_tables(trial: Trial, case: Case, policy: Policy, result: RunResult) -> dict[str, str]:
     """Write the tables that the trial asks for; return the record's fields that name them."""
     written: dict[str, str] = {}
     if trial.folder is None:
@@ -374,6 +374,10 @@ def _write_tables(trial: Trial, case: Case, result: RunResult) -> dict[str, str]
     if trial.keeps_samples and result.samples is not None:
         _write_table(Path(trial.folder) / trial.samples_path, sample_frame(result.samples))
         written["samples"] = trial.samples_path
+    if trial.keeps_decisions:
+        name = trial.requests_path.replace("records/", "decisions/", 1)
+        if sha256 := write_log(Path(trial.folder) / name, case, policy, result):
+            written |= {"decisions": name, "decisions_sha256": sha256}
     return written
 
 
