@@ -107,7 +107,7 @@ def replaying(path: Path, name: str, track: Track) -> Policy:
 
 
 def tier_of(policy: Policy) -> Literal["compiled", "python"]:
-    """Return how the hooks of a policy that listens or answers from a log run; without any, there is nothing to hear."""
+    """Return how hooks run that listen, or that answer from a log; without any there is nothing to hear."""
     return "python" if policy.routing or policy.scheduling or policy.autoscaling else "compiled"
 
 

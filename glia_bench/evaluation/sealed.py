@@ -28,7 +28,7 @@ from glia_bench.errors import GliaBenchError
 from glia_bench.scoring.record import canonical
 from glia_bench.tasks.catalog import SUITES, get_suite, get_task
 from glia_bench.tasks.perturbation import NONE, Perturbation, draw_perturbation
-from glia_bench.tasks.recorded import TRACE_DIGITS, TRACE_MARK
+from glia_bench.tasks.recorded import TRACE_DIGITS, TRACE_MARK, recorded_task
 from glia_bench.tasks.task import Task
 from glia_bench.workloads.streams import Stream
 from glia_bench.workloads.traces import file_sha256
@@ -166,7 +166,7 @@ def draw_season(
         traces: Unseen traces with the tasks on whose clusters they run.
 
     Raises:
-        GliaBenchError: If there are no tasks, the number of seeds is odd or too small, or a trace cannot be read.
+        GliaBenchError: If there are no tasks, the number of seeds is odd or too small, or a trace cannot be run.
     """
     if num_seeds < MIN_SEEDS or num_seeds % 2:
         raise GliaBenchError(
@@ -180,7 +180,12 @@ def draw_season(
         for task_id in dict.fromkeys(task_ids)
     }
     unseen = tuple(
-        SealedTrace(task=task_id, path=path, sha256=_trace_sha256(path), seed=secrets.randbits(64))
+        SealedTrace(
+            task=task_id,
+            path=path,
+            sha256=recorded_task(get_task(task_id), path)[1].sha256,
+            seed=secrets.randbits(64),
+        )
         for task_id, path in traces
     )
     salt = secrets.token_bytes(SALT_BYTES)
