@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     verb("list", _list, "list tasks, suites and policies")
     info = verb("info", _info, "say what a task is and why it is hard")
     info.add_argument("task", metavar="TASK", help="task id, such as routing/paper-v0")
+    info.add_argument("--plot", action="store_true", help="draw the workload: rate, lengths, prefixes, shares")
+    info.add_argument("--out", metavar="FILE", type=Path, help="where to: an .svg or .png (default: TASK.svg here)")
+    info.add_argument("--trace", metavar="FILE", type=Path, help="recorded requests in place of the task's own")
+    info.add_argument("--skip-unfit", action="store_true", help="leave out recorded requests that no replica can hold")
     _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
     report = verb("report", _report, "print a result's table again and write its HTML report")
     report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
@@ -183,13 +187,22 @@ def _list(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     from glia_bench.evaluation import listing
 
-    facts = listing.task_facts(options.task)
+    task = listing.task_to_show(options.task, options.trace, skip_unfit=options.skip_unfit)
+    facts = listing.task_facts(task)
+    picture = None
+    if options.plot or options.out:
+        from glia_bench.scoring.workload_figure import write_workload_figure
+
+        default = Path(task.id.replace("/", "-").replace(":", "-") + ".svg")
+        picture = write_workload_figure(task, options.out or default)
     if options.json:
-        _print_json(facts)
+        _print_json({**facts, **({"plot": str(picture)} if picture else {})})
     else:
         from glia_bench import terminal_info
 
         terminal_info.print_task(facts)
+        if picture:
+            print(f"Plot    {picture}")
     return OK
 
 

@@ -100,7 +100,8 @@ def make_plan(
     if not task_ids and suite is None:
         suite = DEFAULT_SUITE
     wanted = [get_task(task_id) for task_id in dict.fromkeys(task_ids or get_suite(suite or DEFAULT_SUITE))]
-    remarks, facts = (), None
+    remarks: tuple[str, ...] = ()
+    facts = None
     if trace is not None:
         made = [recorded_task(task, trace, skip_unfit=skip_unfit) for task in wanted]
         wanted = [task for task, _ in made]

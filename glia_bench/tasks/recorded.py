@@ -123,7 +123,8 @@ def _at_rate(trace: Trace, own_urps: int, rate_urps: int) -> Trace:
     if last_ps * factor > MAX_TIME_PS * _MILLION:
         span_s = last_ps // PS_PER_S * factor // _MILLION
         raise InvalidTraceError(
-            f"at {rate_urps / _MILLION:g} requests/s the trace would last {span_s:,} s, more than {MAX_TIME_PS // PS_PER_S:,} s; raise the load (--loads), or cut the file"
+            f"at {rate_urps / _MILLION:g} requests/s the trace would last {span_s:,} s, more than the "
+            f"{MAX_TIME_PS // PS_PER_S:,} s that a run may; raise the load (--loads), or cut the file"
         )
     num = trace.num_clock
     arrival_ps = _scaled(trace.arrival_ps, factor)
@@ -136,4 +137,5 @@ def _at_rate(trace: Trace, own_urps: int, rate_urps: int) -> Trace:
 
 def _scaled(times_ps: Ints, factor: int) -> Ints:
     whole, rest = np.divmod(times_ps, _MILLION)
-    return whole * factor + rest * factor // _MILLION
+    scaled: Ints = whole * factor + rest * factor // _MILLION
+    return scaled

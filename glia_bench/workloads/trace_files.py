@@ -109,7 +109,6 @@ class TraceFile:
                 na_filter=False,  # an empty field stays one, so that the message can show it
                 skipinitialspace=True,
                 low_memory=False,
-                float_precision="round_trip",
                 encoding="utf-8-sig",
             )
             with tables:

@@ -222,7 +222,8 @@ def seconds_us(table: "Table", column: str, place: Place, *, per_second: int = 1
         index = int(is_bad.argmax())
         unit = {1: "seconds", 1000: "milliseconds"}[per_second]
         place.refuse(column, index, values.iloc[index], f"a number of {unit} from 0 to {longest_s * per_second:,}")
-    return np.rint(exact * (1_000_000 // per_second)).astype(np.int64)
+    times_us: Ints = np.rint(exact * (1_000_000 // per_second)).astype(np.int64)
+    return times_us
 
 
 def dates_us(table: "Table", column: str, place: Place) -> tuple[Ints, str]:
@@ -251,7 +252,7 @@ def dates_us(table: "Table", column: str, place: Place) -> tuple[Ints, str]:
     if is_bad.any():
         index = int(is_bad.argmax())
         place.refuse(column, index, values.iloc[index], "a date such as 2023-11-16 18:15:46.6805900")
-    return moments.dt.as_unit("us").astype("int64").to_numpy(), zone
+    return np.asarray(moments.dt.as_unit("us").astype("int64"), dtype=np.int64), zone
 
 
 _ZONE = r"\d\d:\d\d.*?(Z|[+-]\d\d:?\d\d)$"
@@ -278,7 +279,7 @@ def names_or_numbers(table: "Table", column: str, place: Place, known: Sequence[
             else "a class's number, as its names are unknown"
         )
         place.refuse(column, index, values.iloc[index], rule)
-    return found.to_numpy(np.int64)
+    return np.asarray(found, dtype=np.int64)
 
 
 def number_lists(table: "Table", column: str, place: Place) -> tuple[Ints, Ints]:
@@ -295,7 +296,7 @@ def number_lists(table: "Table", column: str, place: Place) -> tuple[Ints, Ints]
         try:
             numbers = _SEPARATORS.sub(" ", value).split() if isinstance(value, str) else value
             array = np.asarray([] if numbers is None else numbers)
-            if len(array) and array.dtype.kind not in "iuU":
+            if array.ndim != 1 or (len(array) and array.dtype.kind not in "iuU"):
                 raise ValueError
             lists.append(array.astype(np.int64))
         except (TypeError, ValueError, OverflowError):
@@ -319,7 +320,9 @@ def _floats(values: "Column") -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return a column as numbers, NaN for what is none."""
     import pandas as pd
 
-    if values.dtype.kind == "b":
+    if values.dtype.kind in "bMm":  # truth values, dates and durations would pass for numbers
         return np.full(len(values), np.nan)
-    with np.errstate(invalid="ignore"):
+    try:
         return pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except OverflowError:  # a whole number that no float reaches
+        return pd.to_numeric(values.astype(str), errors="coerce").to_numpy(np.float64, na_value=np.nan)

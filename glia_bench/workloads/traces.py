@@ -337,7 +337,8 @@ class _Reader:
         for reason, is_one in reasons.items():
             if count := int(is_one.sum()):
                 self.tally.left_out[reason] = self.tally.left_out.get(reason, 0) + count
-        return ~(has_failed | is_empty | is_long)
+        fits: npt.NDArray[np.bool_] = ~(has_failed | is_empty | is_long)
+        return fits
 
 
 def _by_turn(file: TraceFile, columns: Columns, blocks: Blocks | None) -> tuple[Columns, Blocks | None]:
