@@ -246,6 +246,7 @@ def _run(options: argparse.Namespace) -> int:
             _print_json(report.record)
         else:
             terminal.print_result(report.record)
+            cli_records.print_gaps(report.record)
     for refusal in report.refusals:
         print(f"error: {refusal.message}", file=sys.stderr)
     if num_broken := sum(t["status"] == "infra_error" for t in report.record["trials"]) if report.record else 0:

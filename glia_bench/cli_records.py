@@ -52,6 +52,14 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--sign", metavar="KEY", type=Path, help="sign the result with this ed25519 private key in PEM")
 
 
+def print_gaps(record: dict[str, Any]) -> None:
+    """Print what designs lose on sealed seeds, if the result says so."""
+    if record.get("gaps"):
+        from glia_bench import terminal_records
+
+        terminal_records.print_gaps(record["gaps"])
+
+
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive whole number (got {text!r})")

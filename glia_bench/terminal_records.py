@@ -1,5 +1,9 @@
 """What the command line shows of verifying and comparing results. Nothing is computed here but layout."""
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -61,6 +65,22 @@ def print_comparison(comparison: Comparison) -> None:
             console.print(Text(f"{text}: {name} ({count} {'cell' if count == 1 else 'cells'})"))
     for name, (ours, theirs) in comparison.environment.items():
         console.print(Text(f"{name}: {ours} in A, {theirs} in B"))
+
+
+def print_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
+    """Print the gaps of a result, a line per task and policy, as factors of the ratio to the expert."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("task", "policy", "gap to fresh seeds", "gap to perturbed seeds"):
+        table.add_column(heading)
+    by_policy: dict[tuple[str, str], dict[str, str]] = {}
+    for gap in gaps:
+        ends = (None if gap[end] is None else math.exp(gap[end]) for end in ("gap", "gap_low", "gap_high"))
+        by_policy.setdefault((gap["task"], gap["policy"]), {})[gap["part"]] = ratio(*ends)
+    for (task, policy), parts in by_policy.items():
+        table.add_row(*(Text(text) for text in (task, policy, parts.get("fresh", "-"), parts.get("perturbed", "-"))))
+    console.print(table)
+    console.print("Gap: what a policy keeps of its ratio to the expert on sealed seeds; below 1 it loses.")
 
 
 def _ratio(row: Row) -> str:
