@@ -25,6 +25,11 @@ LOG2_E = 94_548
 """1 / ln 2 in 2^-16."""
 
 
+def flat_levels(horizon_s: int) -> Ints:
+    """Return a constant rate."""
+    return np.ones(horizon_s, dtype=np.int64)
+
+
 def markov_levels(name: str, stream: Stream, horizon_s: int) -> Ints:
     """Return the rates of a stationary Markov chain, one step a second, in 10^-4 requests per second.
 

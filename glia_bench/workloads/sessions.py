@@ -22,6 +22,7 @@ from glia_bench.cluster import Ints
 from glia_bench.errors import InvalidSpecError
 from glia_bench.workloads.arrivals import PS_PER_US, US_PER_S
 from glia_bench.workloads.quantile_table import UNIT_LOG2, Bits, shipped_data, shipped_table
+from glia_bench.workloads.shared_content import Content, Histories
 from glia_bench.workloads.streams import Stream
 
 HAZARD_UNIT_LOG2 = 16
@@ -145,7 +146,7 @@ def _turns(sessions: Sessions, count: int, task_id: str, seed: int) -> tuple[Int
     return prompt, reply, think_us, np.logical_and.accumulate(exists, axis=1)
 
 
-def _content(sessions: Sessions, row: Ints, tokens: Ints, task_id: str, seed: int) -> tuple[Ints, Ints]:
+def _content(sessions: Sessions, row: Ints, tokens: Ints, task_id: str, seed: int) -> Content:
     """Return block_start and block_ids of requests: whole blocks of a system prompt, then of the session's own.
 
     Args:
@@ -155,17 +156,13 @@ def _content(sessions: Sessions, row: Ints, tokens: Ints, task_id: str, seed: in
         task_id: Key of the draws, with the seed.
         seed: Seed.
     """
-    num_shared = sessions.system_tokens // sessions.block_size_tokens
     count = int(row.max()) + 1
     system_bits = Stream(task_id, seed, "session system prompts").bits(count)
     system = ((system_bits >> np.uint64(32)) * np.uint64(sessions.num_system_prompts) >> np.uint64(32)).astype(np.int64)
-    num_blocks = tokens // sessions.block_size_tokens
-    most = np.zeros(count, dtype=np.int64)
-    np.maximum.at(most, row, num_blocks)
-    own = np.cumsum(most) - most + sessions.num_system_prompts * num_shared
-    block_start = np.concatenate(([0], np.cumsum(num_blocks)))
-    request = np.repeat(np.arange(len(row)), num_blocks)
-    place = np.arange(block_start[-1]) - block_start[request]
-    is_shared = place < num_shared
-    block_ids = np.where(is_shared, system[row[request]] * num_shared + place, own[row[request]] + place)
-    return block_start.astype(np.int64), block_ids.astype(np.int64)
+    histories = Histories(
+        system=system,
+        num_system_prompts=sessions.num_system_prompts,
+        system_tokens=sessions.system_tokens,
+        block_size_tokens=sessions.block_size_tokens,
+    )
+    return histories.content(row, tokens)
