@@ -9,15 +9,15 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "autoscaling/code-v0"
-HORIZON_S = 900
+HORIZON_S = 800
 RATE_RPS = 16.0
 SCENARIO = SCENARIOS["code_bursty"]
-POOL = replica_pool("a40-llama3-8b", num_replicas=4, min_replicas=1, max_replicas=8, cold_start=WARM)
+POOL = replica_pool("a40-llama3-8b", num_replicas=3, min_replicas=1, max_replicas=5, cold_start=WARM)
 
 TASK = Task(
     id=ID,
     track="autoscaling",
-    title="Bursts of code completion on 1 to 8 A40 with a warm start of 45 s",
+    title="Bursts of code completion on 1 to 5 A40 with a warm start of 45 s",
     why_hard="Bursts come and go faster than any replica starts: chasing them is always late, and scaling down after each costs "
     "the next. What a design can do is to find the standing fleet that pays, with what it knows of the past minutes.",
     source=SCENARIO.source,
@@ -28,7 +28,7 @@ TASK = Task(
     ),
     reference_rate_rps=RATE_RPS,
     rate_basis=CAPACITY,
-    default_loads=(0.3, 0.5),
+    default_loads=(0.5, 0.7),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="fixed",

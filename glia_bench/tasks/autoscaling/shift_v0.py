@@ -1,7 +1,7 @@
 """autoscaling/shift-v0: the cost of a request changes while the rate falls."""
 
 from glia_bench.cluster import ClusterSpec
-from glia_bench.tasks.cold_starts import TYPICAL
+from glia_bench.tasks.cold_starts import WARM
 from glia_bench.tasks.replicas import replica_pool
 from glia_bench.tasks.scenario_trace import scenario_trace
 from glia_bench.tasks.slo import slo_classes
@@ -10,16 +10,16 @@ from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "autoscaling/shift-v0"
 HORIZON_S = 1200
-RATE_RPS = 6.0
+RATE_RPS = 3.0
 SCENARIO = SCENARIOS["workload_shift"]
-POOL = replica_pool("a100-llama3-70b-tp4", num_replicas=3, min_replicas=1, max_replicas=6, cold_start=TYPICAL)
+POOL = replica_pool("a40-llama2-70b-tp4", num_replicas=3, min_replicas=1, max_replicas=6, cold_start=WARM)
 
 TASK = Task(
     id=ID,
     track="autoscaling",
-    title="Chat, then code, then reasoning on 1 to 6 x 4 A100 with Llama-3-70B",
+    title="Chat, then code, then reasoning on 1 to 6 x 4 A40 with Llama-2-70B",
     why_hard="The rate falls to less than half while outputs grow sixfold: who scales by requests takes replicas away when they "
-    "are needed most. When the phases begin differs from seed to seed, a replica takes five minutes to come, and it "
+    "are needed most. When the phases begin differs from seed to seed, a replica takes 45 s to come, and it "
     "has four GPUs.",
     source=SCENARIO.source,
     objective="gpu_seconds_slo",

@@ -9,15 +9,15 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "cluster/tenants-v0"
-HORIZON_S = 400
+HORIZON_S = 300
 RATE_RPS = 20.0
 SCENARIO = SCENARIOS["multi_tenant_slo"]
-POOL = replica_pool("a100-llama3-8b", num_replicas=3, min_replicas=1, max_replicas=6, cold_start=WARM)
+POOL = replica_pool("a100-llama3-8b", num_replicas=2, min_replicas=1, max_replicas=4, cold_start=WARM)
 
 TASK = Task(
     id=ID,
     track="cluster",
-    title="Twelve tenants of three classes on 1 to 6 A100, every hook in one design",
+    title="Twelve tenants of three classes on 1 to 4 A100, every hook in one design",
     why_hard="Batch requests can wait for quiet seconds, and so save a replica that interactive ones would need at the peak of a "
     "burst: if router, schedulers and autoscaler agree on it. Each alone only sees its part.",
     source=SCENARIO.source,

@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/heavy-tail-v0"
-HORIZON_S = 200
+HORIZON_S = 300
 SCENARIO = SCENARIOS["heavy_tail_mix"]
 POOL = replica_pool("h100-llama3-8b", num_replicas=3)
 

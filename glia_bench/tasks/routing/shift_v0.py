@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/shift-v0"
-HORIZON_S = 900
+HORIZON_S = 800
 SCENARIO = SCENARIOS["workload_shift"]
 POOL = replica_pool("a100-llama3-70b-tp4", num_replicas=4)
 

@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/stale-routers-v0"
-HORIZON_S = 300
+HORIZON_S = 270
 SCENARIO = SCENARIOS["chat_steady"]
 POOL = replica_pool("a40-llama3-8b", num_replicas=8)
 

@@ -10,11 +10,11 @@ from glia_bench.workloads.faults import FaultRate, draw_faults
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/stragglers-v0"
-HORIZON_S = 300
+HORIZON_S = 600
 SCENARIO = SCENARIOS["code_bursty"]
 POOL = replica_pool("a40-llama3-8b", num_replicas=6)
-SLOW_SPELLS = FaultRate(kind="slow", mean_interval_s=300, duration_s=60.0, factor=3.0)
-"""Six spells in a run: somewhat more than one replica is slow on average."""
+SLOW_SPELLS = FaultRate(kind="slow", mean_interval_s=360, duration_s=60.0, factor=3.0)
+"""Ten spells in a run: one replica of the six is slow on average."""
 
 
 def _faults(num_replicas: int, seed: int) -> tuple[Fault, ...]:

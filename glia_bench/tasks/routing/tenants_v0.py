@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/tenants-v0"
-HORIZON_S = 240
+HORIZON_S = 300
 SCENARIO = SCENARIOS["multi_tenant_slo"]
 POOL = replica_pool("h100-llama2-70b-tp4", num_replicas=3)
 

@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "scheduling/code-v0"
-HORIZON_S = 1200
+HORIZON_S = 1800
 SCENARIO = SCENARIOS["code_bursty"]
 POOL = replica_pool("a40-llama3-8b", num_replicas=1)
 
@@ -22,7 +22,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=2.5,
+    reference_rate_rps=2.17,
     rate_basis=CAPACITY,
     default_loads=(0.5, 0.7),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

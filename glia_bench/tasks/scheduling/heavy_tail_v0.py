@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "scheduling/heavy-tail-v0"
-HORIZON_S = 600
+HORIZON_S = 1200
 SCENARIO = SCENARIOS["heavy_tail_mix"]
 POOL = replica_pool("h100-llama2-70b-tp4", num_replicas=1)
 
@@ -22,7 +22,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=6.0,
+    reference_rate_rps=2.26,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

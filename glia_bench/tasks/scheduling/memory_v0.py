@@ -9,7 +9,7 @@ from glia_bench.workloads.predictor import LengthPredictor
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "scheduling/memory-v0"
-HORIZON_S = 1500
+HORIZON_S = 2400
 SCENARIO = SCENARIOS["chat_steady"]
 POOL = replica_pool("a10-llama3-8b", num_replicas=1)
 

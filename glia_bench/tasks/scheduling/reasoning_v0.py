@@ -9,7 +9,7 @@ from glia_bench.workloads.predictor import LengthPredictor
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "scheduling/reasoning-v0"
-HORIZON_S = 500
+HORIZON_S = 1500
 SCENARIO = SCENARIOS["reasoning_long_output"]
 POOL = replica_pool("h100-llama3-8b", num_replicas=1)
 
@@ -24,7 +24,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=6.0,
+    reference_rate_rps=2.2,
     rate_basis=CAPACITY,
     default_loads=(0.9, 1.1),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "scheduling/tenants-v0"
-HORIZON_S = 200
+HORIZON_S = 300
 SCENARIO = SCENARIOS["multi_tenant_slo"]
 POOL = replica_pool("h100-llama3-8b", num_replicas=1)
 
@@ -22,7 +22,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), num_tenants=SCENARIO.num_tenants, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=24.0,
+    reference_rate_rps=14.6,
     rate_basis=CAPACITY,
     default_loads=(0.9, 1.0),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
