@@ -31,9 +31,10 @@ def _values(name: str) -> Ints:
 
 
 def normal(bits: Bits) -> Ints:
-    """Return one standard normal per 64 random bits, in units of 2^-16: the first bit is the sign."""
-    size = shipped_table("half_normal").draw(bits << np.uint64(1))
-    return np.where(bits >> np.uint64(63) == 0, -size, size)
+    """Return one standard normal per 64 random bits, in units of 2^-16: their quantile, rising with the bits."""
+    is_low = bits >> np.uint64(63) == 0
+    size = shipped_table("half_normal").draw(np.where(is_low, ~bits, bits) << np.uint64(1))
+    return np.where(is_low, -size, size)
 
 
 def normal_bits(z: Ints) -> Bits:
