@@ -10,7 +10,7 @@ from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "autoscaling/code-v0"
 HORIZON_S = 800
-RATE_RPS = 16.0
+RATE_RPS = 9.94
 SCENARIO = SCENARIOS["code_bursty"]
 POOL = replica_pool("a40-llama3-8b", num_replicas=3, min_replicas=1, max_replicas=5, cold_start=WARM)
 

@@ -10,7 +10,7 @@ from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "autoscaling/crowd-v0"
 HORIZON_S = 900
-RATE_RPS = 20.0
+RATE_RPS = 7.35
 SCENARIO = SCENARIOS["flash_crowd"]
 POOL = replica_pool(
     "a40-llama3-8b",

@@ -10,7 +10,7 @@ from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "autoscaling/shift-v0"
 HORIZON_S = 1200
-RATE_RPS = 3.0
+RATE_RPS = 3.86
 SCENARIO = SCENARIOS["workload_shift"]
 POOL = replica_pool("a40-llama2-70b-tp4", num_replicas=3, min_replicas=1, max_replicas=6, cold_start=WARM)
 

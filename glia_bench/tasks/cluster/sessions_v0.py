@@ -9,7 +9,7 @@ from glia_bench.workloads.rate_curves import Bursts
 
 ID = "cluster/sessions-v0"
 HORIZON_S = 480
-RATE_RPS = 18.0
+RATE_RPS = 15.7
 BURSTS = Bursts(span_s=HORIZON_S, count=2, lowest=2500, highest=4000, ramp_s=20, hold_s=80, decay_s=40)
 
 CLUSTER = ClusterSpec(

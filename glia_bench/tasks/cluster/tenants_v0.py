@@ -10,7 +10,7 @@ from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "cluster/tenants-v0"
 HORIZON_S = 300
-RATE_RPS = 20.0
+RATE_RPS = 24.1
 SCENARIO = SCENARIOS["multi_tenant_slo"]
 POOL = replica_pool("a100-llama3-8b", num_replicas=2, min_replicas=1, max_replicas=4, cold_start=WARM)
 

@@ -8,7 +8,7 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/agents-v0"
-HORIZON_S = 600
+HORIZON_S = 1200
 SCENARIO = SCENARIOS["agentic_coding"]
 POOL = replica_pool(
     "h100-llama3-8b", num_replicas=4, prefix_caching=True, block_size_tokens=SCENARIO.block_size_tokens
@@ -27,7 +27,7 @@ TASK = Task(
     cluster=ClusterSpec(
         pools=(POOL,), metrics_interval_s=0.05, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
     ),
-    reference_rate_rps=3.0,
+    reference_rate_rps=2.11,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

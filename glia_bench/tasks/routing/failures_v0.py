@@ -35,7 +35,7 @@ TASK = Task(
     cluster=ClusterSpec(
         pools=(POOL,), triggers=("arrival", "completion", "capacity"), slo_classes=slo_classes(POOL, "standard")
     ),
-    reference_rate_rps=12.0,
+    reference_rate_rps=11.6,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

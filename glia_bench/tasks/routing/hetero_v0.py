@@ -24,7 +24,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(FAST, SLOW), slo_classes=slo_classes(SLOW, "standard")),
-    reference_rate_rps=20.0,
+    reference_rate_rps=17.9,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

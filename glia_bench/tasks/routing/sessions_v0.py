@@ -25,7 +25,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=CLUSTER,
-    reference_rate_rps=22.0,
+    reference_rate_rps=25.0,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=conversations(ID, horizon_s=HORIZON_S),

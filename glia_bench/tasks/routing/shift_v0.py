@@ -23,7 +23,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=6.0,
+    reference_rate_rps=7.92,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

@@ -31,7 +31,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=16.0,
+    reference_rate_rps=8.23,
     rate_basis=CAPACITY,
     default_loads=(0.5, 0.7),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

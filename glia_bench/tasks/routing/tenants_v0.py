@@ -25,7 +25,7 @@ TASK = Task(
     cluster=ClusterSpec(
         pools=(POOL,), num_tenants=SCENARIO.num_tenants, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
     ),
-    reference_rate_rps=24.0,
+    reference_rate_rps=18.9,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

@@ -27,7 +27,7 @@ TASK = Task(
     cluster=ClusterSpec(
         pools=(POOL,), metrics_interval_s=0.05, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
     ),
-    reference_rate_rps=20.0,
+    reference_rate_rps=17.2,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

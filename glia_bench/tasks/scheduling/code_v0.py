@@ -22,7 +22,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=2.17,
+    reference_rate_rps=2.22,
     rate_basis=CAPACITY,
     default_loads=(0.5, 0.7),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

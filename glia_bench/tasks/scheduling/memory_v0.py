@@ -24,7 +24,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=2.0,
+    reference_rate_rps=1.68,
     rate_basis=CAPACITY,
     default_loads=(0.9, 1.1),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

@@ -24,7 +24,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=2.2,
+    reference_rate_rps=2.31,
     rate_basis=CAPACITY,
     default_loads=(0.9, 1.1),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

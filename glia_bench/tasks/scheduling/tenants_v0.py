@@ -22,7 +22,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), num_tenants=SCENARIO.num_tenants, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=14.6,
+    reference_rate_rps=14.7,
     rate_basis=CAPACITY,
     default_loads=(0.9, 1.0),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
