@@ -9,15 +9,15 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "autoscaling/code-v0"
-HORIZON_S = 800
-RATE_RPS = 9.94
+HORIZON_S = 1200
+RATE_RPS = 6.64
 SCENARIO = SCENARIOS["code_bursty"]
-POOL = replica_pool("a40-llama3-8b", num_replicas=3, min_replicas=1, max_replicas=5, cold_start=WARM)
+POOL = replica_pool("a10-llama3-8b", num_replicas=3, min_replicas=1, max_replicas=5, cold_start=WARM)
 
 TASK = Task(
     id=ID,
     track="autoscaling",
-    title="Bursts of code completion on 1 to 5 A40 with a warm start of 45 s",
+    title="Bursts of code completion on 1 to 5 A10 with a warm start of 45 s",
     why_hard="Bursts come and go faster than any replica starts: chasing them is always late, and scaling down after each costs "
     "the next. What a design can do is to find the standing fleet that pays, with what it knows of the past minutes.",
     source=SCENARIO.source,

@@ -9,15 +9,15 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "autoscaling/shift-v0"
-HORIZON_S = 1200
-RATE_RPS = 3.86
+HORIZON_S = 750
+RATE_RPS = 10.5
 SCENARIO = SCENARIOS["workload_shift"]
-POOL = replica_pool("a40-llama2-70b-tp4", num_replicas=3, min_replicas=1, max_replicas=6, cold_start=WARM)
+POOL = replica_pool("a40-llama3-8b", num_replicas=2, min_replicas=1, max_replicas=4, cold_start=WARM)
 
 TASK = Task(
     id=ID,
     track="autoscaling",
-    title="Chat, then code, then reasoning on 1 to 6 x 4 A40 with Llama-2-70B",
+    title="Chat, then code, then reasoning on 1 to 4 A40",
     why_hard="The rate falls to less than half while outputs grow sixfold: who scales by requests takes replicas away when they "
     "are needed most. When the phases begin differs from seed to seed, a replica takes 45 s to come, and it "
     "has four GPUs.",

@@ -25,7 +25,7 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(
-        pools=(POOL,), metrics_interval_s=0.05, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
+        pools=(POOL,), metrics_interval_s=0.05, slo_classes=slo_classes(POOL, "longctx")
     ),
     reference_rate_rps=2.11,
     rate_basis=CAPACITY,

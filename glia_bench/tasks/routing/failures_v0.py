@@ -11,11 +11,11 @@ from glia_bench.workloads.faults import FaultRate, draw_faults
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/failures-v0"
-HORIZON_S = 450
-SCENARIO = SCENARIOS["chat_steady"]
+HORIZON_S = 900
+SCENARIO = SCENARIOS["heavy_tail_mix"]
 POOL = replica_pool("a100-llama3-70b-tp4", num_replicas=5, cold_start=WARM)
 FAILURES = FaultRate(kind="fail", mean_interval_s=900, duration_s=30.0)
-"""Two or three failures in a run; a replica is back after 75 s. Real ones fail far more rarely, but runs are short."""
+"""Five failures in a run; a replica is back after 75 s. Real ones fail far more rarely, but runs are short."""
 
 
 def _faults(num_replicas: int, seed: int) -> tuple[Fault, ...]:
@@ -25,7 +25,7 @@ def _faults(num_replicas: int, seed: int) -> tuple[Fault, ...]:
 TASK = Task(
     id=ID,
     track="routing",
-    title="Chat with Llama-3-70B on 5 x 4 A100, where replicas fail",
+    title="Chat, code and very long prompts with Llama-3-70B on 5 x 4 A100, where replicas fail",
     why_hard="A failure takes a fifth of the fleet for over a minute and sends all that it held back to the router at "
     "once, to be computed anew. The replica that comes back is empty and looks best to everybody. Queues that were "
     "short before a failure are the only reserve.",
@@ -33,9 +33,9 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(
-        pools=(POOL,), triggers=("arrival", "completion", "capacity"), slo_classes=slo_classes(POOL, "standard")
+        pools=(POOL,), triggers=("arrival", "completion", "capacity"), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
     ),
-    reference_rate_rps=11.6,
+    reference_rate_rps=4.4,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

@@ -8,22 +8,22 @@ from glia_bench.tasks.task import CAPACITY, Task
 from glia_bench.workloads.scenarios import SCENARIOS
 
 ID = "routing/stale-v0"
-HORIZON_S = 270
-SCENARIO = SCENARIOS["chat_steady"]
-POOL = replica_pool("a40-llama3-8b", num_replicas=8)
+HORIZON_S = 450
+SCENARIO = SCENARIOS["heavy_tail_mix"]
+POOL = replica_pool("a100-llama3-8b", num_replicas=6)
 
 TASK = Task(
     id=ID,
     track="routing",
-    title="Chat on 8 x A40 with metrics up to 5 s old",
+    title="Chat, code and very long prompts on 6 x A100 with metrics up to 5 s old",
     why_hard="Engines publish every 5 s, each at its own phase: what a replica reports as idle may have had ten requests "
     "since. Who follows the reports sends them all to the same one. The router's own ledger is exact, for it alone "
     "sends requests; it counts them, but does not weigh them.",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
-    cluster=ClusterSpec(pools=(POOL,), metrics_interval_s=5.0, slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=23.5,
+    cluster=ClusterSpec(pools=(POOL,), metrics_interval_s=5.0, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
+    reference_rate_rps=11.1,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

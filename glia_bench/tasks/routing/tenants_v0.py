@@ -10,12 +10,12 @@ from glia_bench.workloads.scenarios import SCENARIOS
 ID = "routing/tenants-v0"
 HORIZON_S = 300
 SCENARIO = SCENARIOS["multi_tenant_slo"]
-POOL = replica_pool("h100-llama2-70b-tp4", num_replicas=3)
+POOL = replica_pool("a40-llama3-8b", num_replicas=6)
 
 TASK = Task(
     id=ID,
     track="routing",
-    title="Twelve tenants of three classes on 3 x 4 H100 with Llama-2-70B",
+    title="Twelve tenants of three classes on 6 x A40",
     why_hard="Half of the requests want 40 ms a token, a tenth only to be done in minutes, and a burst of one tenant "
     "delays all others that share its replica. A router may keep classes apart, hold back the patient ones, or protect "
     "tenants from each other; counting requests does none of it.",
@@ -23,9 +23,9 @@ TASK = Task(
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(
-        pools=(POOL,), num_tenants=SCENARIO.num_tenants, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
+        pools=(POOL,), num_tenants=SCENARIO.num_tenants, slo_classes=slo_classes(POOL, "standard", "relaxed", "batch")
     ),
-    reference_rate_rps=18.9,
+    reference_rate_rps=16.9,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),

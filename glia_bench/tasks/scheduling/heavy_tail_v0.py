@@ -24,7 +24,7 @@ TASK = Task(
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
     reference_rate_rps=2.27,
     rate_basis=CAPACITY,
-    default_loads=(0.7, 0.9),
+    default_loads=(1.0, 1.1),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="vllm_v1_fcfs",
