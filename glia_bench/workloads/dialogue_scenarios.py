@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from glia_bench.case import Trace
 from glia_bench.cluster import Ints
@@ -138,11 +139,11 @@ class Dialogue:
             return np.zeros(num, dtype=np.int64)
         return ranked(order.stream("system prompts"), self.system_law, num)
 
-    def _tokens(self, order: Order, counts: Ints, turn: Ints) -> tuple[Ints, Ints, Ints]:
+    def _tokens(self, order: Order, counts: Ints, turn: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
         """Return prompt and output tokens of every turn, and whether its prompt continues that of the turn before."""
         num, cap, system = len(turn), self.max_request_tokens, self._system_tokens(order)
         bits = order.stream("messages").bits(num)
-        message = np.where(turn == 0, self.first(bits), self.later(bits))
+        message: Ints = np.where(turn == 0, self.first(bits), self.later(bits)).astype(np.int64)
         reply = np.minimum(order.variation.tokens(self.reply(order.stream("replies").bits(num))), cap // 4)
         message = np.minimum(order.variation.tokens(message), cap - system - reply)
         draw = (order.stream("resets").bits(num) >> np.uint64(32)) * np.uint64(1000) >> np.uint64(32)

@@ -76,7 +76,8 @@ def power_of_two(exponent: Ints) -> Ints:
     table = _values("exp2")
     mantissa = table[cell] + (((table[cell + 1] - table[cell]) * rest) >> 8)
     shift = whole + POWER_LOG2 - 30
-    return np.where(shift >= 0, mantissa << np.maximum(shift, 0), mantissa >> np.minimum(np.maximum(-shift, 0), 62))
+    large, small = mantissa << np.maximum(shift, 0), mantissa >> np.minimum(np.maximum(-shift, 0), 62)
+    return np.asarray(np.where(shift >= 0, large, small), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,8 @@ class Lognormal:
     def draw(self, bits: Bits) -> Ints:
         """Return one value per 64 random bits, rounded to the nearest."""
         power = power_of_two(self.log2_median + (self.log2_sigma * normal(bits) >> Z_LOG2))
-        return np.clip((power + (1 << (POWER_LOG2 - 1))) >> POWER_LOG2, self.least, self.most)
+        rounded = (power + (1 << (POWER_LOG2 - 1))) >> POWER_LOG2
+        return np.asarray(np.clip(rounded, self.least, self.most), dtype=np.int64)
 
 
 def shipped_lognormal(name: str) -> Lognormal:

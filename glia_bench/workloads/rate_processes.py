@@ -50,7 +50,7 @@ def markov_levels(name: str, stream: Stream, horizon_s: int) -> Ints:
         for draw in draws[1:]:
             state = bisect_right(moves[state], draw)
             states.append(state)
-        levels = rates[np.array(states)]
+        levels: Ints = rates[np.array(states)]
         if levels.any():
             return levels
 
