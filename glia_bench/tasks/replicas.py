@@ -54,6 +54,7 @@ def replica_pool(
     min_replicas: int | None = None,
     max_replicas: int | None = None,
     prefix_caching: bool = False,
+    block_size_tokens: int = 16,
     speed: float = 1.0,
     cold_start: ColdStart = NO_COLD_START,
 ) -> PoolSpec:
@@ -66,7 +67,7 @@ def replica_pool(
         max_model_len=MAX_MODEL_LEN,
         is_a100=system.gpu == "a100",
     )
-    blocks = kv_capacity_blocks(gpu, MODELS[system.model], tp=system.tp, **sizes)
+    blocks = kv_capacity_blocks(gpu, MODELS[system.model], tp=system.tp, block_size_tokens=block_size_tokens, **sizes)
     return PoolSpec(
         name=preset,
         num_replicas=num_replicas,
@@ -75,6 +76,12 @@ def replica_pool(
         gpus_per_replica=system.tp,
         speed=speed,
         cold_start=cold_start,
-        engine=engine("vllm_v1", num_blocks=blocks, prefix_caching=prefix_caching, **sizes),
+        engine=engine(
+            "vllm_v1",
+            num_blocks=blocks,
+            block_size_tokens=block_size_tokens,
+            prefix_caching=prefix_caching,
+            **sizes,
+        ),
         latency=latency_table(preset, token_budget=sizes["token_budget"]),
     )

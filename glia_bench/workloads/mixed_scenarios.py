@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from glia_bench.case import Trace
-from glia_bench.cluster import Ints
 from glia_bench.workloads.arrivals import curve_arrivals_us
 from glia_bench.workloads.open_scenarios import AZURE, REASONING_CONTEXT, SERVEGEN
+from glia_bench.workloads.rate_processes import flat_levels
 from glia_bench.workloads.scenario import Order, Scenario, open_trace, with_lengths
 from glia_bench.workloads.services import chosen, joined, service_lengths
 from glia_bench.workloads.variation import gamma_gaps
@@ -28,16 +28,14 @@ CLASS_OF_PART = (0, 1, 2, 1, 2, 0)
 
 def _heavy_tail_mix(order: Order) -> Trace:
     arrivals_us = curve_arrivals_us(
-        order.stream("gaps"), gamma_gaps(order.variation.cv(1600)), rate_urps=order.rate_urps, levels=flat(order)
+        order.stream("gaps"),
+        gamma_gaps(order.variation.cv(1600)),
+        rate_urps=order.rate_urps,
+        levels=flat_levels(order.horizon_s),
     )
     part = chosen(order.stream("families"), len(arrivals_us), FAMILY_PERMILLES)
     family, slo_class = (np.array(column, dtype=np.int64)[part] for column in (FAMILY_OF_PART, CLASS_OF_PART))
     return open_trace(order, arrivals_us, FAMILIES, LONG_CONTEXT, service=family, slo_class=slo_class)
-
-
-def flat(order: Order) -> Ints:
-    """Return a constant rate."""
-    return np.ones(order.horizon_s, dtype=np.int64)
 
 
 HEAVY_TAIL_MIX = Scenario(
@@ -96,7 +94,7 @@ def _multi_tenant_slo(order: Order) -> Trace:
         rate_urps = max(order.rate_urps * tenant.share // total, 1)
         gaps = gamma_gaps(order.variation.cv(tenant.cv_permille))
         stream = order.stream(f"gaps of tenant {number}")
-        arrivals.append(curve_arrivals_us(stream, gaps, rate_urps=rate_urps, levels=flat(order)))
+        arrivals.append(curve_arrivals_us(stream, gaps, rate_urps=rate_urps, levels=flat_levels(order.horizon_s)))
         service = np.zeros(len(arrivals[-1]), dtype=np.int64)
         lengths.append(service_lengths(service, (tenant.service,), order.purpose(f"tenant {number}")))
     arrivals_us = np.concatenate(arrivals)

@@ -31,9 +31,10 @@ def _values(name: str) -> Ints:
 
 
 def normal(bits: Bits) -> Ints:
-    """Return one standard normal per 64 random bits, in units of 2^-16: the first bit is the sign."""
-    size = shipped_table("half_normal").draw(bits << np.uint64(1))
-    return np.where(bits >> np.uint64(63) == 0, -size, size)
+    """Return one standard normal per 64 random bits, in units of 2^-16: their quantile, rising with the bits."""
+    is_low = bits >> np.uint64(63) == 0
+    size = shipped_table("half_normal").draw(np.where(is_low, ~bits, bits) << np.uint64(1))
+    return np.where(is_low, -size, size)
 
 
 def normal_bits(z: Ints) -> Bits:
@@ -75,7 +76,8 @@ def power_of_two(exponent: Ints) -> Ints:
     table = _values("exp2")
     mantissa = table[cell] + (((table[cell + 1] - table[cell]) * rest) >> 8)
     shift = whole + POWER_LOG2 - 30
-    return np.where(shift >= 0, mantissa << np.maximum(shift, 0), mantissa >> np.minimum(np.maximum(-shift, 0), 62))
+    large, small = mantissa << np.maximum(shift, 0), mantissa >> np.minimum(np.maximum(-shift, 0), 62)
+    return np.asarray(np.where(shift >= 0, large, small), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,8 @@ class Lognormal:
     def draw(self, bits: Bits) -> Ints:
         """Return one value per 64 random bits, rounded to the nearest."""
         power = power_of_two(self.log2_median + (self.log2_sigma * normal(bits) >> Z_LOG2))
-        return np.clip((power + (1 << (POWER_LOG2 - 1))) >> POWER_LOG2, self.least, self.most)
+        rounded = (power + (1 << (POWER_LOG2 - 1))) >> POWER_LOG2
+        return np.asarray(np.clip(rounded, self.least, self.most), dtype=np.int64)
 
 
 def shipped_lognormal(name: str) -> Lognormal:

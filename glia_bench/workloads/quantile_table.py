@@ -7,9 +7,11 @@ rounded to the nearest. An upper tail is therefore as fine, relative to its prob
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -72,11 +74,11 @@ class QuantileTable:
         return np.array(starts, dtype=np.uint64), np.array(shifts, dtype=np.uint64)
 
 
-def shipped_data(name: str) -> dict[str, Any]:
+@cache
+def shipped_data(name: str) -> Mapping[str, Any]:
     """Return a file of workloads/tables by its stem; it says unit, source and licence."""
     text = resources.files("glia_bench.workloads").joinpath("tables", f"{name}.json").read_text(encoding="utf-8")
-    data: dict[str, Any] = json.loads(text)
-    return data
+    return MappingProxyType(json.loads(text))
 
 
 @cache

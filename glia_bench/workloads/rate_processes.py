@@ -25,6 +25,11 @@ LOG2_E = 94_548
 """1 / ln 2 in 2^-16."""
 
 
+def flat_levels(horizon_s: int) -> Ints:
+    """Return a constant rate."""
+    return np.ones(horizon_s, dtype=np.int64)
+
+
 def markov_levels(name: str, stream: Stream, horizon_s: int) -> Ints:
     """Return the rates of a stationary Markov chain, one step a second, in 10^-4 requests per second.
 
@@ -45,7 +50,7 @@ def markov_levels(name: str, stream: Stream, horizon_s: int) -> Ints:
         for draw in draws[1:]:
             state = bisect_right(moves[state], draw)
             states.append(state)
-        levels = rates[np.array(states)]
+        levels: Ints = rates[np.array(states)]
         if levels.any():
             return levels
 

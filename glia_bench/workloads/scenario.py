@@ -10,6 +10,7 @@ from glia_bench.cluster import Ints
 from glia_bench.errors import InvalidSpecError
 from glia_bench.workloads.arrivals import PS_PER_US
 from glia_bench.workloads.services import Lengths, fitted, service_lengths
+from glia_bench.workloads.shared_content import Content
 from glia_bench.workloads.streams import Stream
 from glia_bench.workloads.variation import PLAIN, Variation
 
@@ -130,6 +131,7 @@ def with_lengths(
     *,
     tenant: Ints | None = None,
     slo_class: Ints | None = None,
+    content: Content | None = None,
 ) -> Trace:
     """Return independent requests as a trace, their lengths varied and cut; clients allow what the context leaves.
 
@@ -146,4 +148,6 @@ def with_lengths(
         max_tokens=max_request_tokens - lengths.prompt,
         tenant=tenant,
         slo_class=slo_class,
+        block_start=content[0] if content else None,
+        block_ids=content[1] if content else None,
     )

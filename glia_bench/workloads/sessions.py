@@ -12,7 +12,7 @@ Sources:
     128 s and sigma 0.93.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,9 @@ from glia_bench.cluster import Ints
 from glia_bench.errors import InvalidSpecError
 from glia_bench.workloads.arrivals import PS_PER_US, US_PER_S
 from glia_bench.workloads.quantile_table import UNIT_LOG2, Bits, shipped_data, shipped_table
+from glia_bench.workloads.shared_content import Content, Histories
 from glia_bench.workloads.streams import Stream
+from glia_bench.workloads.variation import PLAIN, Variation
 
 HAZARD_UNIT_LOG2 = 16
 MEASURED_MEAN_GAP_S = 197
@@ -70,7 +72,9 @@ class Sessions:
             )
 
 
-def session_trace(sessions: Sessions, starts_us: Ints, task_id: str, seed: int) -> Trace:
+def session_trace(
+    sessions: Sessions, starts_us: Ints, task_id: str, seed: int, variation: Variation = PLAIN
+) -> Trace:
     """Return the trace of sessions that start at the given times.
 
     Args:
@@ -78,11 +82,15 @@ def session_trace(sessions: Sessions, starts_us: Ints, task_id: str, seed: int) 
         starts_us: Starts in microseconds from the beginning of the warm-up, not decreasing; int64.
         task_id: Key of the draws, with the seed.
         seed: Seed.
+        variation: Scale of all lengths; longer ones reach the end of the context sooner.
 
     Raises:
         InvalidSpecError: If no turn falls into the trace.
     """
-    prompt, reply, think_us, exists = _turns(sessions, len(starts_us), task_id, seed)
+    if sessions.system_tokens:
+        system_tokens = int(variation.tokens(np.array([sessions.system_tokens])).item())
+        sessions = replace(sessions, system_tokens=min(system_tokens, sessions.max_request_tokens // 2))
+    prompt, reply, think_us, exists = _turns(sessions, len(starts_us), task_id, seed, variation)
     nominal_us = starts_us[:, None] - sessions.warm_up_s * US_PER_S + np.cumsum(think_us, axis=1)
     exists &= (nominal_us >= 0) & (nominal_us < sessions.horizon_s * US_PER_S)
     if not exists.any():
@@ -112,7 +120,9 @@ def session_trace(sessions: Sessions, starts_us: Ints, task_id: str, seed: int) 
     )
 
 
-def _turns(sessions: Sessions, count: int, task_id: str, seed: int) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_]]:
+def _turns(
+    sessions: Sessions, count: int, task_id: str, seed: int, variation: Variation
+) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_]]:
     """Return prompt tokens, reply tokens, think time before each turn, and which turns exist.
 
     All have the shape (count, max_turns).
@@ -125,9 +135,10 @@ def _turns(sessions: Sessions, count: int, task_id: str, seed: int) -> tuple[Int
     # no message takes more than a quarter of the context, so that the first turn always fits
     longest = max(sessions.max_request_tokens // 4, 1)
     message_bits = bits("session messages")
-    message = np.minimum(shipped_table("sharegpt_turn_later").draw(message_bits), longest)
-    message[:, 0] = np.minimum(shipped_table("sharegpt_turn_first").draw(message_bits[:, 0]), longest)
-    reply = np.minimum(shipped_table("sharegpt_turn_reply").draw(bits("session replies")), longest)
+    message = shipped_table("sharegpt_turn_later").draw(message_bits)
+    message[:, 0] = shipped_table("sharegpt_turn_first").draw(message_bits[:, 0])
+    message = np.minimum(variation.tokens(message), longest)
+    reply = np.minimum(variation.tokens(shipped_table("sharegpt_turn_reply").draw(bits("session replies"))), longest)
     said = np.cumsum(message + reply, axis=1)
     prompt = sessions.system_tokens + said - reply
 
@@ -145,7 +156,7 @@ def _turns(sessions: Sessions, count: int, task_id: str, seed: int) -> tuple[Int
     return prompt, reply, think_us, np.logical_and.accumulate(exists, axis=1)
 
 
-def _content(sessions: Sessions, row: Ints, tokens: Ints, task_id: str, seed: int) -> tuple[Ints, Ints]:
+def _content(sessions: Sessions, row: Ints, tokens: Ints, task_id: str, seed: int) -> Content:
     """Return block_start and block_ids of requests: whole blocks of a system prompt, then of the session's own.
 
     Args:
@@ -155,17 +166,13 @@ def _content(sessions: Sessions, row: Ints, tokens: Ints, task_id: str, seed: in
         task_id: Key of the draws, with the seed.
         seed: Seed.
     """
-    num_shared = sessions.system_tokens // sessions.block_size_tokens
     count = int(row.max()) + 1
     system_bits = Stream(task_id, seed, "session system prompts").bits(count)
     system = ((system_bits >> np.uint64(32)) * np.uint64(sessions.num_system_prompts) >> np.uint64(32)).astype(np.int64)
-    num_blocks = tokens // sessions.block_size_tokens
-    most = np.zeros(count, dtype=np.int64)
-    np.maximum.at(most, row, num_blocks)
-    own = np.cumsum(most) - most + sessions.num_system_prompts * num_shared
-    block_start = np.concatenate(([0], np.cumsum(num_blocks)))
-    request = np.repeat(np.arange(len(row)), num_blocks)
-    place = np.arange(block_start[-1]) - block_start[request]
-    is_shared = place < num_shared
-    block_ids = np.where(is_shared, system[row[request]] * num_shared + place, own[row[request]] + place)
-    return block_start.astype(np.int64), block_ids.astype(np.int64)
+    histories = Histories(
+        system=system,
+        num_system_prompts=sessions.num_system_prompts,
+        system_tokens=sessions.system_tokens,
+        block_size_tokens=sessions.block_size_tokens,
+    )
+    return histories.content(row, tokens)

@@ -116,7 +116,7 @@ def uneven_levels(levels: Ints, variation: Variation) -> Ints:
     def stretched(stretch: int) -> Ints:
         moved = mean + excess * stretch // 1000
         bounded = np.maximum(moved, plain >> 1) if wanted > 1000 else np.minimum(moved, plain << 1)
-        return np.minimum(bounded, (1 << 22) - 1)
+        return np.asarray(np.minimum(bounded, (1 << 22) - 1), dtype=np.int64)
 
     def is_enough(stretch: int) -> bool:
         found = stretched(stretch)

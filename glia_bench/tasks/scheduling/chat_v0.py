@@ -4,7 +4,7 @@ from glia_bench.case import Trace
 from glia_bench.cluster import ClusterSpec, PoolSpec
 from glia_bench.tasks.a100 import INTERACTIVE, LATENCY, a100_engine
 from glia_bench.tasks.perturbed import perturbed_gaps
-from glia_bench.tasks.task import Task, open_loop_trace
+from glia_bench.tasks.task import CAPACITY, Task, open_loop_trace
 from glia_bench.workloads.arrivals import US_PER_S, renewal_arrivals_us
 from glia_bench.workloads.lengths import sharegpt_lengths
 from glia_bench.workloads.lengths_file import Lengths
@@ -40,12 +40,10 @@ TASK = Task(
     "requests back does the reverse. A predictor of the output with a lognormal error of sigma 0.7 is granted.",
     source="lengths: github.com/pouyahmdn/vidur (MIT), ShareGPT as in the Glia paper; arrivals: Poisson",
     objective="slowdown_slo",
-    suites=("next",),
+    suites=("quick", "core", "full"),
     cluster=CLUSTER,
     reference_rate_rps=RATE_RPS,
-    rate_basis="measured here: about the highest rate at which the backlog of the plain engine does not grow over the "
-    "400 s; at 14.3 it does",
-    loads=(0.5, 0.7, 0.9, 1.0, 1.1),
+    rate_basis=CAPACITY,
     default_loads=(1.0, 1.1),
     trace=_trace,
     drain_s=600.0,
