@@ -94,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
     report = verb("report", _report, "print a result's table again and write its HTML report")
     report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
+    report.add_argument(
+        "--robustness", action="store_true", help="simulate the best designs again on variants of each cluster"
+    )
     calibrate = verb("calibrate", _calibrate, "fit an iteration-time model to the iteration log of an engine")
     calibrate.add_argument("log", metavar="CSV", type=Path, help="measured iterations, one a row")
     calibrate.add_argument("--out", metavar="FILE", type=Path, help="write the fitted preset with its errors as JSON")
@@ -115,7 +118,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.py",
         action="append",
         default=[],
-        help="shipped policy or file of your own; repeatable (default: all shipped)",
+        help="shipped policy or file of your own, beside the task's references; repeatable (default: all shipped)",
     )
     run.add_argument(
         "--loads",
@@ -228,6 +231,7 @@ def _run(options: argparse.Namespace) -> int:
         keeps_timelines=options.timeline,
         split=options.split,
         keeps_decisions=options.decisions,
+        adds_references=True,
     )
     key = read_private_key(options.sign) if options.sign else None
     check_folder(folder)
@@ -275,15 +279,30 @@ def _report(options: argparse.Namespace) -> int:
     from glia_bench.scoring.record import read_record
 
     record = read_record(options.folder)
+    robustness = _robustness(options.folder, record, is_quiet=options.json) if options.robustness else None
     page = _write_report(options.folder, is_quiet=options.json)
     if options.json:
-        _print_json({"report": str(page), "id": record["id"], "results_id": record["results_id"]})
+        ids = {name: record[name] for name in ("id", "results_id")}
+        _print_json({"report": str(page), **ids, **({} if robustness is None else {"robustness": robustness})})
     else:
         from glia_bench import terminal
 
         terminal.print_result(record)
+        if robustness is not None:
+            terminal.print_robustness(robustness)
         terminal.print_places(options.folder, record, page)
     return OK
+
+
+def _robustness(folder: Path, record: dict[str, Any], *, is_quiet: bool) -> list[dict[str, Any]]:
+    from glia_bench import terminal
+
+    with _sigterm_as_ctrl_c(), terminal.Progress(0, is_quiet=is_quiet) as progress:
+        progress.say("loading the simulator (compiled once, on its first use)")
+        from glia_bench.evaluation.resimulate import write_robustness
+        from glia_bench.evaluation.runner import Limits
+
+        return write_robustness(record, folder, Limits(), progress.watch)
 
 
 def _calibrate(options: argparse.Namespace) -> int:

@@ -36,10 +36,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"sim", "workloads", "tasks"},
     "evaluation": {"sim", "workloads", "tasks", "scoring", "loading", "timeline"},
     "designer": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},
-    "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"},
-    "terminal_info": {"terminal"},
     "terminal_records": {"terminal", "evaluation", "scoring"},
     "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
+    "terminal_columns": {"scoring"},
+    "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer", "terminal_columns"},
+    "terminal_info": {"terminal_columns"},
     "cli": {
         *("sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"),
         *("calibrate", "terminal", "terminal_info", "cli_records"),

@@ -18,7 +18,8 @@ from glia_bench.evaluation.trial import Trial
 from glia_bench.scoring.metrics import metric_names
 from glia_bench.scoring.record import read_record
 from glia_bench.tasks.catalog import get_task
-from glia_bench.terminal import Progress, number, plus_minus, ratio
+from glia_bench.terminal import Progress
+from glia_bench.terminal_columns import number, plus_minus, ratio
 
 TASK = "routing/paper-v0"
 SMALL = ["--task", TASK, "--loads", "0.01", "--seeds", "2", "--no-report"]
@@ -83,9 +84,9 @@ def test_run_prints_a_table_that_fits_and_writes_the_result(capsys: pytest.Captu
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     assert "…" not in out
-    table, places = out.split("\n\nLower is better.")
+    table, places = out.split("\n\nCosts: lower is better.")
     assert max(len(line) for line in table.splitlines()) <= 80
-    assert re.search(r"^llq +.* 1 ", table, re.MULTILINE)
+    assert re.search(r"^expert +.* 1 ", table, re.MULTILINE)
     record = read_record(tmp_path / "here")
     for row in record["summary"]:
         if row["load"] == 0.01:
@@ -102,6 +103,7 @@ def test_run_json_is_the_record(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     wanted = {"task", "policy", "load", "seed", "status", "tier", "cost", "metrics"}
     assert wanted <= record["trials"][0].keys()
     assert list(record["trials"][0]["metrics"]) == sorted(metric_names(get_task(TASK)))
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", "expert", "round_robin"}  # with the references
     wanted = {"task", "policy", "load", "num_seeds", "expert_ratio", "expert_ratio_low", "expert_ratio_high", "score"}
     assert wanted <= record["summary"][0].keys()
 
@@ -137,7 +139,7 @@ def test_timelines_are_written_for_every_trial(capsys: pytest.CaptureFixture[str
         options = ["--task", TASK, "--loads", "0.01", "--policy", "llq", "--no-report", "--out", "here", "--timeline"]
         record = call_json(capsys, "run", *options, "--seeds", str(seeds))
         named = {name for trial in record["trials"] for name in trial["timelines"]}
-        assert len(named) == 2 * seeds
+        assert len(named) == 3 * 2 * seeds  # llq, expert and round_robin
         assert named == {f"timelines/{path.name}" for path in (tmp_path / "here" / "timelines").iterdir()}
 
 
@@ -167,6 +169,16 @@ def test_report_writes_the_page_and_prints_the_table_again(capsys: pytest.Captur
     assert f"report  here/{page.name}" in out
 
 
+def test_report_shows_how_ranks_hold_on_variants(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`report --robustness` simulates again, prints a table and writes it beside the result; JSON holds the same."""
+    call_json(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
+    code, out, _ = call(capsys, "report", "here", "--robustness")
+    assert code == 0
+    assert re.search(r"^iterations 10 % slower +3 ", out, re.MULTILINE)
+    rows = call_json(capsys, "report", "here", "--robustness")["robustness"]
+    assert json.loads((tmp_path / "here" / "robustness.json").read_text())["rows"] == rows
+
+
 def test_policies_that_cannot_run_or_fail_do_not_stop_the_others(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -178,9 +190,9 @@ def test_policies_that_cannot_run_or_fail_do_not_stop_the_others(
     assert code == 1
     assert re.fullmatch(r"error: peeks\.py, line 2: route reads request\.output_tokens: no such field.*\n", err)
     assert re.search(r"^llq ", out, re.MULTILINE)
-    assert re.search(r"^_red_bad +bad_decision +route answered 17 for request 0", out, re.MULTILINE)
+    assert re.search(r"^_red_bad +0\.250 +bad_decision +route answered 17 for request 0", out, re.MULTILINE)
     record = read_record(tmp_path / "here")
-    assert {trial["policy"] for trial in record["trials"]} == {"llq", "_red_bad"}
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", "_red_bad", "expert", "round_robin"}
     assert [refused["policy"] for refused in record["environment"]["refused"]] == ["peeks"]
 
 
@@ -324,12 +336,12 @@ def test_ctrl_c_leaves_a_usable_partial_result(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "interrupted after 2 of 4 trials" in err
+    assert "interrupted after 6 of 8 trials" in err
     assert "Traceback" not in err
     assert re.search(r"^llq ", out, re.MULTILINE)
     assert "report  glia-bench report here" in out
     record = read_record(tmp_path / "here")
-    assert {trial["policy"] for trial in record["trials"]} == {"llq"}
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", "expert", "round_robin"}
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -348,6 +360,6 @@ def test_a_request_to_end_is_taken_as_ctrl_c(
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Progress, "watch", watch)
     code, _, err = call(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
-    assert (code, err) == (1, "interrupted after 1 of 2 trials\n")
+    assert (code, err) == (1, "interrupted after 1 of 6 trials\n")
     assert len(read_record(tmp_path / "here")["trials"]) == 1
     assert signal.getsignal(signal.SIGTERM) == before

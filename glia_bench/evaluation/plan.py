@@ -16,6 +16,7 @@ from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
 from glia_bench.scoring.record import RESULT_FILE
+from glia_bench.scoring.starvation import PLAIN_REFERENCE
 from glia_bench.static_check import fitting_tracks
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
 from glia_bench.tasks.recorded import recorded_task
@@ -70,6 +71,7 @@ def make_plan(
     keeps_timelines: bool = False,
     split: Split = "dev",
     keeps_decisions: bool = False,
+    adds_references: bool = False,
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
 
@@ -88,6 +90,7 @@ def make_plan(
         keeps_timelines: Write what every replica computed, of every trial.
         keeps_decisions: Write what every design decided, of every trial on development seeds.
         split: Development seeds, all cases of the sealed season, or both. Of sealed cases no tables are kept.
+        adds_references: Run the references of each task too, without which policies have no ratio and no flags.
 
     Raises:
         GliaBenchError: If something that was asked for does not exist or does not fit together.
@@ -137,6 +140,11 @@ def make_plan(
         tasks = [task for task in tasks if task.id in season.tasks]
     trials: list[Trial] = []
     for task in tasks:
+        here = designs[task.track]
+        if adds_references:
+            own = {design.name for design in here}
+            references = (task.naive, task.expert, PLAIN_REFERENCE[task.track])
+            here = [*here, *(design for design in make_designs(references, task.track) if design.name not in own)]
         task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
         for load in task_loads:  # made once here, so that what is wrong with it is said before anything runs
             task.case(load, 0, known_lengths if task.needs_lengths else None)
@@ -151,7 +159,7 @@ def make_plan(
                 folder=str(folder) if folder else None,
             )
             for load in task_loads
-            for design in designs[task.track]
+            for design in here
         ]
         if split != "sealed":
             trials += [

@@ -6,7 +6,6 @@ every trial, so that no trial sees what an earlier one left behind. Limits on ti
 """
 
 import dataclasses
-import math
 import time
 import traceback
 from dataclasses import dataclass
@@ -15,24 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glia_bench.case import Case
-from glia_bench.cluster import PS_PER_S
 from glia_bench.errors import InvalidPolicyError, InvalidTraceError
 from glia_bench.evaluation.decisions import replaying, tier_of, write_log
+from glia_bench.evaluation.samples import sample_frame, sample_interval_s
 from glia_bench.evaluation.sealed import guarded
 from glia_bench.policy import TRACKS, Policy, Track
 from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
+from glia_bench.scoring.robustness import VARIANTS
 from glia_bench.tasks.perturbation import NONE, Perturbation
-from glia_bench.types import RunResult, Samples, Status
+from glia_bench.types import RunResult, Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from glia_bench.tasks.task import Task
     from glia_bench.workloads.lengths_file import Lengths
-
-NUM_SAMPLES = 500
-"""Samples of the cluster's state between the first and the last arrival, about."""
 
 WARM_UP_TASK, WARM_UP_LOAD = "routing/paper-v0", 0.01
 """Some 75 requests: enough to pass through every compiled function."""
@@ -85,6 +82,7 @@ class Trial:
         tier: How the hooks must run.
         keeps_decisions: Whether the log of its decisions is written.
         replays: Path of such a log, to answer in place of the design.
+        variant: A key of `scoring.robustness.VARIANTS`, by which the cluster differs from the task's; or empty.
     """
 
     design: Design
@@ -103,6 +101,7 @@ class Trial:
     tier: Literal["auto", "compiled", "python"] = "auto"
     keeps_decisions: bool = False
     replays: str | None = None
+    variant: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
@@ -198,6 +197,8 @@ def run_trial(trial: Trial) -> TrialRecord:
         policy = replaying(Path(trial.replays), design.name, design.track) if trial.replays else _load(design)
         task = _task(trial.task, trial.trace)
         case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace, trial.perturbation)
+        if trial.variant:
+            case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
         tier = tier_of(policy) if trial.replays else trial.tier
@@ -238,6 +239,8 @@ def needs_full_engine(trial: Trial) -> bool:
 
     design = trial.design
     case = _case(trial.task, trial.load, trial.seed, None, trial.trace) if trial.trace else _small_case(trial.task)
+    if trial.variant:
+        case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
     if trial.keeps_timeline:
         return True
     if design.source is None:
@@ -335,32 +338,6 @@ def _lengths(path: str | None) -> "Lengths | None":
     from glia_bench.workloads.lengths_file import read_lengths
 
     return read_lengths(Path(path))
-
-
-def sample_interval_s(case: Case) -> float:
-    """Return an interval of 1, 2 or 5 times a power of ten that gives about `NUM_SAMPLES` up to the last arrival."""
-    last_ps = int(case.trace.arrival_ps[case.trace.num_clock - 1])
-    exact = max(last_ps / PS_PER_S / NUM_SAMPLES, 0.01)
-    power = 10.0 ** math.floor(math.log10(exact))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= exact * 0.999)
-
-
-def sample_frame(samples: Samples) -> "pd.DataFrame":
-    """Return samples as a table, one row per instant.
-
-    Columns: time_s, held, and per replica k waiting_k, running_k, allocated_blocks_k.
-    """
-    import numpy as np
-    import pandas as pd
-
-    columns: dict[str, Any] = {
-        "time_s": np.arange(len(samples.held)) * samples.interval_s,
-        "held": samples.held.astype(np.int32),
-    }
-    for name in ("waiting", "running", "allocated_blocks"):
-        table = getattr(samples, name).astype(np.int32)
-        columns |= {f"{name}_{replica}": table[:, replica] for replica in range(table.shape[1])}
-    return pd.DataFrame(columns)
 
 
 def _write_tables(trial: Trial, case: Case, policy: Policy, result: RunResult) -> dict[str, str]:

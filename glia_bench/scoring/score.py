@@ -22,6 +22,9 @@ EXPERT_LEVEL = 0.98
 MIN_SEPARATION, MIN_SEPARATION_LOW = 1.10, 1.05
 """naive cost / expert cost, and the lower end of its interval, from which a task separates designs."""
 
+MIN_SEEDS_OF_SEPARATION = 10
+"""Seeds from which that interval is asked for: of fewer it says more about the seeds than about the task."""
+
 GUARD_LIMIT = 1.05
 """A guard is failed by a design that is worse than this times the expert's cost."""
 
@@ -73,7 +76,7 @@ def is_guard(naive: Gains) -> bool:
     """Return whether a task does not separate designs, so that it stands outside `expert_ratio` and has no score.
 
     It separates them if the naive reference costs at least 1.10 times what the expert does, and the interval of that
-    ratio lies above 1.05; with a single seed, which has no interval, the ratio alone decides.
+    ratio lies above 1.05; with fewer than 10 seeds the ratio alone decides.
 
     Args:
         naive: Log-gains of the naive reference; all 0 where it is the expert itself, none where it was not run.
@@ -81,7 +84,8 @@ def is_guard(naive: Gains) -> bool:
     if not naive:
         return False
     found = exp_interval(strata_interval([[-gain for gain in naive.values()]]))
-    return found.value < MIN_SEPARATION or (found.low is not None and found.low <= MIN_SEPARATION_LOW)
+    is_close = found.low is not None and found.low <= MIN_SEPARATION_LOW
+    return found.value < MIN_SEPARATION or (len(naive) >= MIN_SEEDS_OF_SEPARATION and is_close)
 
 
 def score(gain: float, naive_gain: float) -> float:
@@ -149,7 +153,7 @@ def rank_bands(policies: Mapping[str, Mapping[str, Gains]]) -> dict[str, tuple[i
     names = list(policies)
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
-            sign = _difference(policies[one], policies[other])
+            sign = significant_order(policies[one], policies[other])
             winner, loser = (one, other) if sign > 0 else (other, one)
             if sign:
                 better[loser] += 1
@@ -157,7 +161,7 @@ def rank_bands(policies: Mapping[str, Mapping[str, Gains]]) -> dict[str, tuple[i
     return {name: (1 + better[name], len(names) - worse[name]) for name in names}
 
 
-def _difference(one: Mapping[str, Gains], other: Mapping[str, Gains]) -> int:
+def significant_order(one: Mapping[str, Gains], other: Mapping[str, Gains]) -> int:
     """Return 1 if the first is significantly better, -1 if the second is, 0 if they tie."""
     strata = [
         [ours[seed] - other[task][seed] for seed in ours if seed in other[task]]

@@ -9,7 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from glia_bench.scoring import score
+from glia_bench.scoring.diagnostics import describe
 from glia_bench.scoring.intervals import strata_interval
 from glia_bench.scoring.metrics import METRICS
 from glia_bench.scoring.score import Gains
@@ -89,6 +92,7 @@ def _row(track: str, policy: str, gains: Mapping[str, Gains], rows: Sequence[Row
         "starves": [
             f"{row['task']}: {group}" for row in rows for group in row["starves"] if not score.is_paper(row["task"])
         ],
+        "diagnostics": describe([np.array(list(of_seed.values())) for of_seed in gains.values()]),
         "beyond": ratios["expert_ratio"] - 1.0 if kind == "bound" else None,
         "metrics": dict.fromkeys(METRICS),
     }

@@ -79,9 +79,9 @@ class _Block:
             policy: [trial for trial in trials if trial["policy"] == policy]
             for policy in sorted({trial["policy"] for trial in trials})
         }
+        references = (task.naive, task.expert) if task else (None, None)
         self.naive, self.expert, self.plain = (
-            policy if policy in self.groups else None
-            for policy in (task and task.naive, task and task.expert, PLAIN_REFERENCE.get(self.track))
+            policy if policy in self.groups else None for policy in (*references, PLAIN_REFERENCE.get(self.track))
         )
         expert = self._reference(self.expert)
         self.gains = {policy: score.gains(group, expert, self.loads) for policy, group in self.groups.items()}
@@ -139,7 +139,7 @@ class _Block:
         interval = strata_interval([list(found.values())]) if found else None
         fields = score.ratio_fields(interval)
         ratio = fields["expert_ratio"]
-        has_score = interval is not None and self.naive_gain is not None
+        naive = self.naive_gain
         return {
             "naive": self.naive,
             "expert": self.expert,
@@ -147,7 +147,7 @@ class _Block:
             "num_paired": len(found),
             **fields,
             "share_better": score.share_better(found),
-            "score": score.score(interval.value, self.naive_gain) if has_score and interval else None,
+            "score": score.score(interval.value, naive) if interval and naive is not None else None,
             "is_guard": self.is_guard,
             "guard_failed": self.is_guard and ratio is not None and ratio < 1.0 / score.GUARD_LIMIT,
             "beyond": ratio - 1.0 if kind == "bound" and ratio is not None else None,

@@ -174,6 +174,8 @@ def test_rows_over_tasks_average_tasks_and_name_the_worst() -> None:
     assert (mine["worst_task"], mine["num_tasks"], mine["num_guards"]) == (SESSIONS, 2, 0)
     assert mine["worst_ratio"] == pytest.approx(0.5)
     assert mine["score"] == pytest.approx((200.0 + 50.0) / 2)
+    assert mine["diagnostics"]["iqm"] == pytest.approx(1.0)  # six cells, one cut at each end
+    assert mine["diagnostics"]["improvement"] == 0.5
     assert mine["cost_mean"] is None
     assert set(mine["metrics"].values()) == {None}
 
