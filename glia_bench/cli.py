@@ -6,17 +6,15 @@ usage; 3 the benchmark's own machinery failed.
 """
 
 import argparse
-import contextlib
+import errno
 import json
 import os
 import shlex
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 from glia_bench import __version__
@@ -43,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; default those of this process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by whoever started this: the next file opened would get its number
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         options = _parser().parse_args(arguments)
         options.command = shlex.join(["glia-bench", *arguments])
@@ -59,12 +59,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; nothing was written", file=sys.stderr)
         return INVALID
     except BrokenPipeError:  # the reader of a pipe left: not an error, and nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return OK
-    except Exception:
-        traceback.print_exc()
-        print("failure of the benchmark itself; please report the lines above", file=sys.stderr)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            return _our_fault()
+        _give_up_stdout()
+        print(f"failure of the benchmark itself: its output cannot be written ({error.strerror})", file=sys.stderr)
         return INFRASTRUCTURE
+    except Exception:
+        return _our_fault()
+
+
+def _our_fault() -> int:
+    traceback.print_exc()
+    print("failure of the benchmark itself; please report the lines above", file=sys.stderr)
+    return INFRASTRUCTURE
+
+
+def _give_up_stdout() -> None:
+    """Drop what is still to be printed, so that the interpreter does not fail over it on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,6 +136,12 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--seeds", metavar="N", type=_positive(int), help="seeds 0 to N-1 (default: as the suite says)")
     run.add_argument("--jobs", metavar="N", type=_positive(int), default=1, help="trials at a time (default: 1)")
+    run.add_argument(
+        "--executor", choices=("local", "dask"), default="local", help="processes of this machine, or a Dask cluster"
+    )
+    run.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler (default: a cluster of --jobs processes on this machine)"
+    )
     run.add_argument("--lengths", metavar="FILE", type=Path, help="lengths file, for tasks that need one")
     run.add_argument(
         "--timeout",
@@ -135,7 +156,12 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--timeline", action="store_true", help="keep what every replica computed, of every trial, and draw it"
     )
-    run.add_argument("--out", metavar="DIR", type=Path, help="results folder (default: a new one below results/)")
+    run.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="results folder; what an earlier run into it settled is not run again (default: a new one below results/)",
+    )
     run.add_argument("--no-report", action="store_true", help="do not write the HTML report")
 
 
@@ -156,6 +182,10 @@ def _positive(kind: type[Number]) -> Callable[[str], Number]:
 def _loads(text: str) -> tuple[float, ...]:
     parse = _positive(float)
     return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
 def _print_json(value: Any) -> None:
@@ -190,7 +220,11 @@ def _info(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from glia_bench import terminal
     from glia_bench.evaluation.plan import check_folder, make_plan
+    from glia_bench.evaluation.resume import Reuse
+    from glia_bench.evaluation.stopping import Stop
 
+    if options.scheduler and options.executor != "dask":
+        raise GliaBenchError(f"--scheduler {options.scheduler} must come with --executor dask (got local); add that")
     folder: Path = options.out or _new_folder(options.suite, options.task)
     plan = make_plan(
         suite=options.suite,
@@ -205,14 +239,28 @@ def _run(options: argparse.Namespace) -> int:
     )
     check_folder(folder)
     for remark in plan.skipped:
-        print(f"note: {remark}", file=sys.stderr)
-    with _sigterm_as_ctrl_c(), terminal.Progress(len(plan.trials), is_quiet=options.json) as progress:
+        _note(remark)
+    stop = Stop()
+    with terminal.Progress(len(plan.trials), is_quiet=options.json) as progress, stop.on_signals(_note):
         progress.say("loading the simulator (compiled once, on its first use)")
-        from glia_bench.evaluation.results import run_plan
+        from glia_bench.evaluation.results import Executor, run_plan
         from glia_bench.evaluation.runner import Limits
 
-        limits = Limits(jobs=options.jobs, timeout_s=options.timeout)
-        report = run_plan(plan, limits, folder=folder, command=options.command, watcher=progress.watch)
+        def say_reuse(reuse: Reuse) -> None:
+            progress.start_at(len(reuse.entries))
+            if reuse.note:
+                _note(reuse.note)
+
+        report = run_plan(
+            plan,
+            Limits(jobs=options.jobs, timeout_s=options.timeout),
+            folder=folder,
+            command=options.command,
+            executor=Executor(name=options.executor, scheduler=options.scheduler),
+            watcher=progress.watch,
+            on_reuse=say_reuse,
+            stop=stop,
+        )
 
     if report.record is not None:
         if options.json:
@@ -310,20 +358,6 @@ def _new_folder(suite: str | None, tasks: Sequence[str]) -> Path:
         count += 1
         folder = Path("results") / f"{stem}-{count}"
     return folder
-
-
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Take a polite request to end (SIGTERM) as Ctrl-C, so that a partial result is written."""
-
-    def interrupt(signal_number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
+from glia_bench.evaluation.folder_lock import LOCK_FILE
+from glia_bench.evaluation.journal import JOURNAL_FILE
 from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
@@ -202,14 +204,14 @@ def check_folder(folder: Path) -> None:
     """Check that results can be written into a folder that may not exist yet.
 
     Raises:
-        GliaBenchError: If it is a file or cannot be made.
+        GliaBenchError: If it is a file, cannot be made, or holds something else.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        others = sorted(file.name for file in folder.iterdir())
     except OSError as error:
         raise GliaBenchError(f"results folder {folder} cannot be made ({error.strerror}); give another --out") from None
-    others = sorted(file.name for file in folder.iterdir())
-    if others and RESULT_FILE not in others:
+    if others and not {RESULT_FILE, JOURNAL_FILE, LOCK_FILE} & set(others):  # a killed run leaves one of the last two
         raise GliaBenchError(
             f"results folder {folder} must be new, empty or an earlier run's (it holds {others[0]!r} and no "
             f"{RESULT_FILE}); give another --out"
