@@ -111,6 +111,7 @@ def _connected(scheduler: str | None, jobs: int) -> Iterator[Any]:
                         threads_per_worker=1,
                         memory_limit=0,  # designs have limits of their own
                         dashboard_address=None,
+                        preload=[run_slice.__module__],  # for its `dask_setup`
                         silence_logs=logging.CRITICAL,
                         security=True,  # other users of this machine may not send it code
                     )

@@ -7,6 +7,7 @@ The Dask worker itself executes no design; a design that breaks its process does
 import contextlib
 import dataclasses
 import hashlib
+import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,10 +21,16 @@ from glia_bench.evaluation.runner import Limits, Refusal, settle_trials
 from glia_bench.evaluation.trial import Trial
 from glia_bench.loading import load_policy
 
-SLICE_S = 10.0
-"""How long a slice goes on before it hands back what is done: starting its process costs a second or two."""
+SLICE_S = 5.0
+"""How long a slice goes on before it hands back what is done: starting its process costs a second or two. Within the
+grace that a request to stop gives."""
 SLICE_BYTES = 64 << 20
 """Tables that end a slice early."""
+
+
+def dask_setup(worker: object) -> None:
+    """Called by Dask in the workers of a run's own cluster: leave Ctrl-C in its terminal to the run."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_slice(

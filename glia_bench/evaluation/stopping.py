@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-GRACE_S = 5.0
+GRACE_S = 6.0
 """How long trials that run may go on after a request to stop."""
 
 
