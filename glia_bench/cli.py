@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from glia_bench import __version__
+from glia_bench import __version__, doctor
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 
 OK, INVALID, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         _precompile,
         "compile the simulator and the shipped policies once, so that later runs start at once",
     )
+    doctor.add_verb(verb)
     return parser
 
 

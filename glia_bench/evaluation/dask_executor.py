@@ -201,7 +201,7 @@ class _Farm:
             EvaluationFailure: If the scheduler is gone, or has been without workers for long.
         """
         try:
-            num_slots = sum(self.client.nthreads().values())
+            num_slots: int = sum(self.client.nthreads().values())
         except (OSError, RuntimeError, ValueError) as error:
             raise EvaluationFailure(f"the Dask scheduler is gone ({_first_line(error)})") from None
         if num_slots:

@@ -5,7 +5,6 @@ The Dask worker itself executes no design; a design that breaks its process does
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import signal
 import tempfile
@@ -92,9 +91,8 @@ def _write_inputs(scratch: Path, inputs: Mapping[str, bytes]) -> dict[str, str]:
 
 def _moved(fields: dict[str, Any], folder: Path, inputs: Mapping[str, str]) -> Trial:
     """Return a trial that reads and writes here."""
-    trial = Trial.from_json(fields)
     files = {name: inputs[fields[name]] for name in FILE_FIELDS if fields[name] is not None}
-    return dataclasses.replace(trial, folder=str(folder) if trial.folder else None, **files)
+    return Trial.from_json({**fields, **files, "folder": str(folder) if fields["folder"] else None})
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
