@@ -235,11 +235,12 @@ class _Farm:
             return
         if answer["refused"]:
             raise _refused("of this run", answer["refused"])
-        left = dict(enumerate(part))
         self._keep_logs(answer["logs"])
-        for index, said in answer["settled"]:
-            yield from self._settle(left.pop(index), said, answer["files"])
-        self.pending.extendleft(trial for trial in reversed(left.values()) if trial.design.name not in self.refused)
+        settled = {index: said for index, said in answer["settled"]}
+        # waits again before anything is settled, so that what ends a whole design reaches it
+        self.pending.extendleft(part[index] for index in reversed(range(len(part))) if index not in settled)
+        for index, said in settled.items():
+            yield from self._settle(part[index], said, answer["files"])
 
     def _settle(
         self, trial: Trial, said: Mapping[str, Any], files: Mapping[str, bytes]
