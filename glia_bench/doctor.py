@@ -161,7 +161,7 @@ def _problems(facts: dict[str, Any]) -> list[str]:
         found.append("the cache folder must be writable, else every run compiles anew: set NUMBA_CACHE_DIR")
     available = facts["memory"]["available_bytes"]
     if available is not None and available < MIN_FREE_BYTES:
-        found.append(f"{_gib(available)} of memory is available; a run needs about {_gib(MIN_FREE_BYTES)} a job")
+        found.append(f"{_gib(available)} of memory is available; a run should have {_gib(MIN_FREE_BYTES)}")
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         found.append("NUMBA_DISABLE_JIT is set: nothing is compiled, runs take a hundred times as long")
     return found
