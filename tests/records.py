@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from glia_bench.evaluation.plan import Split, make_plan
-from glia_bench.evaluation.results import gaps_of, run_plan, summary_of
+from glia_bench.evaluation.results import run_plan
 from glia_bench.evaluation.runner import Limits
+from glia_bench.evaluation.summaries import gaps_of, summary_of
 from glia_bench.scoring.record import RESULT_FILE, ResultRecord, build_record, canonical, record_id, results_id
 
 TASK = "routing/paper-v0"

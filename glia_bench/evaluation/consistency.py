@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
-from glia_bench.evaluation.results import gaps_of, summary_of
+from glia_bench.evaluation.summaries import gaps_of, summary_of
 from glia_bench.policy import TRACKS
 from glia_bench.scoring.record import DESIGN_FIELDS, RESULT_FIELDS, ResultRecord, TrialRecord, in_order
 from glia_bench.tasks.catalog import find_task

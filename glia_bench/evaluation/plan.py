@@ -7,10 +7,13 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
+from glia_bench.evaluation.folder_lock import LOCK_FILE
+from glia_bench.evaluation.journal import JOURNAL_FILE
 from glia_bench.evaluation.sealed import Season, sealed_season
 from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
@@ -205,6 +208,7 @@ def _sealed_trials(plain: Sequence[Trial], season: Season, task_id: str) -> list
             split="sealed",
             seed=case.seed,
             label=case.label,
+            season=season.commitment,
             perturbation=case.perturbation,
             trace=str(case.trace) if case.trace else None,
         )
@@ -319,15 +323,27 @@ def check_folder(folder: Path) -> None:
     """Check that results can be written into a folder that may not exist yet.
 
     Raises:
-        GliaBenchError: If it is a file or cannot be made.
+        GliaBenchError: If it is a file, cannot be made, or holds something else.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        others = sorted(file.name for file in folder.iterdir())
     except OSError as error:
         raise GliaBenchError(f"results folder {folder} cannot be made ({error.strerror}); give another --out") from None
-    others = sorted(file.name for file in folder.iterdir())
-    if others and RESULT_FILE not in others:
+    if others and not {RESULT_FILE, JOURNAL_FILE, LOCK_FILE} & set(others):  # a killed run leaves one of the last two
         raise GliaBenchError(
             f"results folder {folder} must be new, empty or an earlier run's (it holds {others[0]!r} and no "
             f"{RESULT_FILE}); give another --out"
         )
+
+
+def new_folder(suite: str | None, tasks: Sequence[str]) -> Path:
+    """Return a folder below results/ that does not exist yet."""
+    what = "-".join(tasks).replace("/", "-")[:80] or suite or DEFAULT_SUITE
+    stem = f"{what}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path("results") / stem
+    count = 1
+    while folder.exists():
+        count += 1
+        folder = Path("results") / f"{stem}-{count}"
+    return folder

@@ -78,6 +78,7 @@ class Trial:
         keeps_timeline: Whether every iteration is logged and drawn.
         split: "dev", or "sealed": then the record says `label` where the seed would stand, and messages say little.
         label: Name of a sealed case.
+        season: Commitment of its season.
         perturbation: How the case differs from the task.
         tier: How the hooks must run.
         keeps_decisions: Whether the log of its decisions is written.
@@ -97,6 +98,7 @@ class Trial:
     keeps_timeline: bool = False
     split: Literal["dev", "sealed"] = "dev"
     label: str = ""
+    season: str = ""
     perturbation: Perturbation = NONE
     tier: Literal["auto", "compiled", "python"] = "auto"
     keeps_decisions: bool = False
