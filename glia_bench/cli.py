@@ -108,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
     report = verb("report", _report, "print a result's table again and write its HTML report")
     report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
+    formats = ("html", "latex", "markdown")
+    report.add_argument("--format", choices=formats, default="html", help="tables for a paper go to stdout instead")
     report.add_argument(
         "--robustness", action="store_true", help="simulate the best designs again on variants of each cluster"
     )
@@ -328,7 +330,13 @@ def _report(options: argparse.Namespace) -> int:
     from glia_bench.scoring.record import read_record
 
     record = read_record(options.folder)
-    robustness = _robustness(options.folder, record, is_quiet=options.json) if options.robustness else None
+    if options.format != "html":
+        from glia_bench.scoring.export import FORMATS
+
+        tables = FORMATS[options.format](record)
+        _print_json({options.format: tables}) if options.json else print(tables, end="")
+        return OK
+    robustness = cli_records.robustness(options.folder, record, is_quiet=options.json) if options.robustness else None
     page = _write_report(options.folder, is_quiet=options.json)
     if options.json:
         ids = {name: record[name] for name in ("id", "results_id")}
@@ -341,17 +349,6 @@ def _report(options: argparse.Namespace) -> int:
             terminal.print_robustness(robustness)
         terminal.print_places(options.folder, record, page)
     return OK
-
-
-def _robustness(folder: Path, record: dict[str, Any], *, is_quiet: bool) -> list[dict[str, Any]]:
-    from glia_bench import terminal
-
-    with terminal.Progress(0, is_quiet=is_quiet) as progress:
-        progress.say("loading the simulator (compiled once, on its first use)")
-        from glia_bench.evaluation.resimulate import write_robustness
-        from glia_bench.evaluation.runner import Limits
-
-        return write_robustness(record, folder, Limits(), progress.watch)
 
 
 def _calibrate(options: argparse.Namespace) -> int:

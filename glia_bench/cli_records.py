@@ -60,6 +60,18 @@ def print_gaps(record: dict[str, Any]) -> None:
         terminal_records.print_gaps(record["gaps"])
 
 
+def robustness(folder: Path, record: dict[str, Any], *, is_quiet: bool) -> list[dict[str, Any]]:
+    """Simulate a result's best designs on variants of each cluster, write the table into its folder and return it."""
+    from glia_bench import terminal
+
+    with terminal.Progress(0, is_quiet=is_quiet) as progress:
+        progress.say("loading the simulator (compiled once, on its first use)")
+        from glia_bench.evaluation.resimulate import write_robustness
+        from glia_bench.evaluation.runner import Limits
+
+        return write_robustness(record, folder, Limits(), progress.watch)
+
+
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive whole number (got {text!r})")

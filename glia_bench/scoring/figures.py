@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from glia_bench.scoring import plots
-from glia_bench.scoring.plots import Curve, Dot, Floats, PanelAxes, State
+from glia_bench.scoring.plots import Curve, Dot, Floats, PanelAxes, Spot, State
 from glia_bench.scoring.svg import PUBLISHED_SWATCH, Style
 
 if TYPE_CHECKING:
@@ -216,6 +216,28 @@ def ratio_figure(key: str, rows: Sequence[Row], policies: Sequence[str], styles:
             "means hide."
         ),
         **_legend(list(curves), styles),
+    )
+
+
+def front_figure(key: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> Figure | None:
+    """Return GPU hours against SLO attainment; None where the fleet cannot change."""
+    spots = []
+    for row in rows:
+        known = row.get("metrics") or {}
+        if None not in (known.get("replicas_started"), known.get("gpu_hours"), known.get("slo_attainment")):
+            attained = 100.0 * known["slo_attainment"]
+            spots.append(Spot(name=row["policy"], style=styles.get(row["policy"]), x=known["gpu_hours"], y=attained))
+    if not spots:
+        return None
+    label = "GPU hours and SLO attainment: " + "; ".join(f"{s.name} {s.x:.4g} h, {s.y:.3g} %" for s in spots)
+    return Figure(
+        title="GPU hours and SLO attainment",
+        svg=plots.front(f"{key}-front", label, spots),
+        how_to_read=(
+            "Further left is cheaper, further up serves more requests within their SLO. The line joins the policies "
+            "that no other beats in both: which of them is best depends on the price of a missed SLO."
+        ),
+        **_legend([spot.name for spot in spots], styles),
     )
 
 

@@ -21,8 +21,8 @@ def gap_rows(trials: Sequence[TrialRecord], experts: Mapping[str, str]) -> list[
         experts: Task to its expert.
 
     Returns:
-        Rows of task, policy, part ("fresh" or "perturbed"), num_dev and num_sealed seeds, and gap, gap_low, gap_high in
-        units of ln. A task whose expert was not run on both splits has none.
+        Rows of task, policy, part ("fresh" or "perturbed"), reference (the expert), num_dev and num_sealed seeds, and
+        gap, gap_low, gap_high in units of ln. A task whose expert was not run on both splits has none.
     """
     usable = [trial for trial in trials if trial["status"] != "infra_error"]
     rows = []
@@ -38,7 +38,8 @@ def gap_rows(trials: Sequence[TrialRecord], experts: Mapping[str, str]) -> list[
                 gap = difference_interval(found[part], found["dev"])
                 counts = {"num_dev": len(found["dev"]), "num_sealed": len(found[part])}
                 ends = {"gap": gap.value, "gap_low": gap.low, "gap_high": gap.high}
-                rows.append({"task": task, "policy": policy, "part": part, **counts, **ends})
+                which = {"task": task, "policy": policy, "part": part, "reference": experts[task]}
+                rows.append({**which, **counts, **ends})
     return rows
 
 
