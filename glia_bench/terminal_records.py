@@ -11,7 +11,8 @@ from rich.text import Text
 
 from glia_bench.evaluation.verify import Verification
 from glia_bench.scoring.compare import Comparison, Row
-from glia_bench.terminal import ID_DIGITS, ratio
+from glia_bench.terminal import ID_DIGITS
+from glia_bench.terminal_columns import ratio
 
 
 def verification_lines(outcome: Verification) -> list[str]:

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"sim", "workloads", "tasks"},
     "evaluation": {"sim", "workloads", "tasks", "scoring", "loading", "timeline"},
     "designer": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},
-    "terminal_records": {"terminal", "evaluation", "scoring"},
+    "terminal_records": {"terminal", "terminal_columns", "evaluation", "scoring"},
     "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
     "terminal_columns": {"scoring"},
     "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer", "terminal_columns"},
