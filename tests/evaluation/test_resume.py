@@ -200,9 +200,10 @@ def test_another_plan_in_the_folder_replaces_the_result(tmp_path: Path, ran: lis
 def test_every_field_of_a_trial_is_part_of_its_identity() -> None:
     """Whoever adds a field to `Trial` that names a file adds it to FILE_FIELDS: contents count, not paths."""
     known = {"design", "task", "load", "seed", "lengths", "folder"}
-    known |= {"keeps_requests", "keeps_samples", "keeps_timeline"}
+    known |= {"keeps_requests", "keeps_samples", "keeps_timeline", "keeps_decisions", "trace", "variant", "tier"}
+    known |= {"split", "label", "season", "perturbation", "replays"}  # only `verify` replays, and keeps no journal
     assert {field.name for field in dataclasses.fields(Trial)} == known
-    assert FILE_FIELDS == ("lengths",)
+    assert FILE_FIELDS == ("lengths", "trace")
 
 
 def test_a_file_that_a_trial_reads_counts_by_its_content(tmp_path: Path, ran: list[Trial]) -> None:

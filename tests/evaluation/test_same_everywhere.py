@@ -24,7 +24,7 @@ POLICIES = ("llq", "hra", "random")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The results_id of the plan, run trial by trial in this process."""
     folder = tmp_path_factory.mktemp("here")
-    plan = make_plan(task_ids=[TASK], policies=POLICIES, loads=[0.01], num_seeds=2, folder=folder)
+    plan = make_plan(task_ids=[TASK], policies=POLICIES, loads=[0.01], num_seeds=2, folder=folder, adds_references=True)
     record = run_plan(plan, Limits(), folder=folder).record
     assert record is not None
     found: str = record["results_id"]
@@ -48,7 +48,7 @@ def run_elsewhere(folder: Path, *arguments: str, **variables: str) -> str:
 
 def test_trials_in_any_order(tmp_path: Path, expected: str) -> None:
     """Shuffled trials give the same results_id and the same summary, sums of floats included."""
-    plan = make_plan(task_ids=[TASK], policies=POLICIES, loads=[0.01], num_seeds=2)
+    plan = make_plan(task_ids=[TASK], policies=POLICIES, loads=[0.01], num_seeds=2, adds_references=True)
     trials = list(plan.trials)
     random.Random(7).shuffle(trials)
     one = run_plan(plan, Limits(), folder=tmp_path / "a").record
@@ -62,7 +62,7 @@ def test_trials_in_any_order(tmp_path: Path, expected: str) -> None:
 
 def test_isolated_processes(tmp_path: Path, expected: str) -> None:
     """Shipped policies in a process of their own decide as they do here."""
-    plan = make_plan(task_ids=[TASK], policies=POLICIES, loads=[0.01], num_seeds=2)
+    plan = make_plan(task_ids=[TASK], policies=POLICIES, loads=[0.01], num_seeds=2, adds_references=True)
     record = run_plan(plan, Limits(is_isolated=True), folder=tmp_path).record
     assert record is not None
     assert record["results_id"] == expected
