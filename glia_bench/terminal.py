@@ -134,7 +134,7 @@ def _failures_table(rows: Sequence[Row]) -> Table:
     table.add_column("reason", overflow="fold")
     for row in rows:
         is_partial = row["num_failed"] != row["num_seeds"]
-        extent = f" ({row['num_failed']} of {row['num_seeds']} seeds)" if is_partial else ""
+        extent = f" ({_plural(row['num_failed'], 'trial')})" if is_partial else ""
         reason = Text(_one_line(row["message"]) + extent)
         table.add_row(Text(row["policy"]), number(row["expert_ratio"]), Text(row["status"], style="red"), reason)
     return table

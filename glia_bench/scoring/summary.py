@@ -86,9 +86,11 @@ class _Block:
         expert = self._reference(self.expert)
         self.gains = {policy: score.gains(group, expert, self.loads) for policy, group in self.groups.items()}
         naive = self.gains[self.naive] if self.naive else {}
-        self.naive_gain = math.fsum(naive.values()) / len(naive) if naive and not score.is_guard(naive) else None
-        # one load of several may separate designs where the task as a whole does not, and the reverse
+        # a guard is a whole task; of other tasks, a load that does not separate designs has no score
         self.is_guard: bool = whole.is_guard if whole else score.is_guard(naive)
+        has_score = bool(naive) and not self.is_guard and not score.is_guard(naive)
+        self.naive_gain = math.fsum(naive.values()) / len(naive) if has_score else None
+        self.is_whole = whole is None
         self.rows = {policy: self._row(policy, group) for policy, group in self.groups.items()}
         self._rank()
 
@@ -149,7 +151,7 @@ class _Block:
             "share_better": score.share_better(found),
             "score": score.score(interval.value, naive) if interval and naive is not None else None,
             "is_guard": self.is_guard,
-            "guard_failed": self.is_guard and ratio is not None and ratio < 1.0 / score.GUARD_LIMIT,
+            "guard_failed": self.is_whole and self.is_guard and ratio is not None and ratio < 1.0 / score.GUARD_LIMIT,
             "beyond": ratio - 1.0 if kind == "bound" and ratio is not None else None,
             "rank_low": None,
             "rank_high": None,

@@ -161,6 +161,17 @@ def test_a_task_whose_references_are_one_policy_is_a_guard() -> None:
     assert all(row["task"] == CLUSTER for row in rows)
 
 
+def test_a_load_that_separates_does_not_make_a_guard_a_task_to_score() -> None:
+    """Naive / expert is 1.2 at one load and 1 at the other, 1.095 overall: a guard at both, failed as a whole."""
+    trials = [make_trial(name, seed, 10.0, load=0.5) for name in ("expert", "round_robin") for seed in range(2)]
+    trials += [make_trial("expert", seed, 10.0) for seed in range(2)]
+    trials += [make_trial("round_robin", seed, 12.0) for seed in range(2)]
+    rows = [row for row in rows_of(trials) if row["policy"] == "round_robin"]
+    assert [(row["load"], row["is_guard"], row["guard_failed"], row["score"]) for row in rows] == [
+        *((0.5, True, False, None), (1.0, True, False, None), ("all", True, True, None))
+    ]
+
+
 def test_rows_over_tasks_average_tasks_and_name_the_worst() -> None:
     """Ratios 2 and 1/2 on two tasks give 1 with score and worst task; who lacks a task or has a guard fails is told."""
     trials = runs(TASK, {"mine": [10.0] * 3, "expert": [20.0] * 3, "round_robin": [40.0] * 3, "hra": [15.0] * 3})
