@@ -5,6 +5,8 @@ pipes. Progress goes to stderr and only to a terminal. Names and messages that u
 never read as markup. Nothing is computed here but layout.
 """
 
+import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +71,17 @@ def print_result(record: ResultRecord) -> None:
         notes.append("Rejected, expired and unfinished requests are charged until the horizon.")
     if any(row["status"] == "ok" for row in summary):
         console.print(Text("\n" + " ".join(notes), style="dim"))
+    console.print(Text(_times(record["trials"]), style="dim"))
+
+
+def _times(trials: Sequence[Row]) -> str:
+    """Return how long each policy was simulated, slowest first; decisions are part of it."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    for trial in trials:
+        spent[trial["policy"]].append(trial["sim_s"] or 0.0)
+    slowest_first = sorted(spent.items(), key=lambda item: -sum(item[1]))
+    policies = ", ".join(f"{policy} {number(sum(times), 2)} ({len(times)})" for policy, times in slowest_first)
+    return f"Simulated, in seconds (trials): {policies}."
 
 
 def _print_block(console: Console, task: str, load: float | str, rows: Sequence[Row]) -> None:
@@ -186,11 +199,14 @@ class Progress:
         console = Console(stderr=True, highlight=False)
         columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
         if total:
-            columns += [BarColumn(bar_width=24), MofNCompleteColumn()]
+            columns += [BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.fields[pace]}", markup=False)]
         self._bars = Bars(
             *columns, TimeElapsedColumn(), console=console, transient=True, disable=is_quiet or not console.is_terminal
         )
-        self._task = self._bars.add_task("", total=total or None)
+        self._task = self._bars.add_task("", total=total or None, pace="")
+        self._total, self._reused, self._done = total, 0, 0
+        self._started_at = 0.0
+        self._running: dict[tuple[Any, ...], None] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -205,10 +221,37 @@ class Progress:
         """Show what is being done."""
         self._bars.update(self._task, description=text, refresh=True)
 
+    def start_at(self, num_reused: int) -> None:
+        """Count trials that an earlier run settled as done, but not towards the rate."""
+        self._reused = num_reused
+        self._bars.update(self._task, completed=num_reused)
+
     def watch(self, trial: Trial | None, outcome: Outcome | None) -> None:
-        """Follow `runner.run_trials`."""
+        """Follow `runner.run_trials`: show what has run longest, how many beside it, the rate and the time left."""
         if trial is not None:
-            name = trial.design.name
-            self._bars.update(self._task, description=f"{name[:24]:<14} load {trial.load:g} seed {trial.seed}")
-        if outcome is not None and not isinstance(outcome, Refusal):
-            self._bars.advance(self._task)
+            self._started_at = self._started_at or time.monotonic()
+            self._running[trial.task, trial.design.name, trial.load, trial.shown_seed] = None
+        if isinstance(outcome, Refusal):
+            self._running = {place: None for place in self._running if place[1] != outcome.policy}
+        elif outcome is not None:
+            self._done += 1
+            self._running.pop(tuple(outcome[name] for name in ("task", "policy", "load", "seed")), None)
+        self._bars.update(
+            self._task, completed=self._reused + self._done, description=self._what_runs(), pace=self._pace()
+        )
+
+    def _what_runs(self) -> str:
+        if not self._running:
+            return ""
+        task, policy, load, seed = next(iter(self._running))
+        others = f" +{len(self._running) - 1}" if len(self._running) > 1 else ""
+        return f"{task[:28]} {policy[:20]} load {load:g} seed {seed}{others}"
+
+    def _pace(self) -> str:
+        elapsed_s = time.monotonic() - self._started_at
+        if not self._done or not elapsed_s:
+            return ""
+        rate = self._done / elapsed_s
+        left_s = round((self._total - self._reused - self._done) / rate)
+        minutes, seconds = divmod(left_s, 60)
+        return f"{number(rate, 2)}/s, {minutes}:{seconds:02d} left"

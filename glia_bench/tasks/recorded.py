@@ -23,7 +23,7 @@ from glia_bench.workloads.traces import Recording, read_recording
 TRACE_MARK = "+trace:"
 """Between the id of the base task and the first digits of the file's hash."""
 
-_NUM_DIGITS = 12
+TRACE_DIGITS = 12
 _MILLION = 1_000_000
 _SLOWEST_URPS, _FASTEST_URPS = 1_000, 10**12
 """Bounds of a recorded rate, in requests per 1,000,000 s."""
@@ -68,7 +68,7 @@ def recorded_task(base: Task, path: Path, *, skip_unfit: bool = False) -> tuple[
         return at_rate(rate_urps)  # a recording is what it is: nothing of it is drawn or varied
 
     task = replace(
-        described(base, recording.sha256[:_NUM_DIGITS]),
+        described(base, recording.sha256[:TRACE_DIGITS]),
         cluster=cluster,
         reference_rate_rps=own_urps / _MILLION,
         trace=make,

@@ -12,7 +12,7 @@ Sources:
     128 s and sigma 0.93.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from glia_bench.workloads.arrivals import PS_PER_US, US_PER_S
 from glia_bench.workloads.quantile_table import UNIT_LOG2, Bits, shipped_data, shipped_table
 from glia_bench.workloads.shared_content import Content, Histories
 from glia_bench.workloads.streams import Stream
+from glia_bench.workloads.variation import PLAIN, Variation
 
 HAZARD_UNIT_LOG2 = 16
 MEASURED_MEAN_GAP_S = 197
@@ -71,7 +72,9 @@ class Sessions:
             )
 
 
-def session_trace(sessions: Sessions, starts_us: Ints, task_id: str, seed: int) -> Trace:
+def session_trace(
+    sessions: Sessions, starts_us: Ints, task_id: str, seed: int, variation: Variation = PLAIN
+) -> Trace:
     """Return the trace of sessions that start at the given times.
 
     Args:
@@ -79,11 +82,15 @@ def session_trace(sessions: Sessions, starts_us: Ints, task_id: str, seed: int) 
         starts_us: Starts in microseconds from the beginning of the warm-up, not decreasing; int64.
         task_id: Key of the draws, with the seed.
         seed: Seed.
+        variation: Scale of all lengths; longer ones reach the end of the context sooner.
 
     Raises:
         InvalidSpecError: If no turn falls into the trace.
     """
-    prompt, reply, think_us, exists = _turns(sessions, len(starts_us), task_id, seed)
+    if sessions.system_tokens:
+        system_tokens = int(variation.tokens(np.array([sessions.system_tokens])).item())
+        sessions = replace(sessions, system_tokens=min(system_tokens, sessions.max_request_tokens // 2))
+    prompt, reply, think_us, exists = _turns(sessions, len(starts_us), task_id, seed, variation)
     nominal_us = starts_us[:, None] - sessions.warm_up_s * US_PER_S + np.cumsum(think_us, axis=1)
     exists &= (nominal_us >= 0) & (nominal_us < sessions.horizon_s * US_PER_S)
     if not exists.any():
@@ -113,7 +120,9 @@ def session_trace(sessions: Sessions, starts_us: Ints, task_id: str, seed: int) 
     )
 
 
-def _turns(sessions: Sessions, count: int, task_id: str, seed: int) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_]]:
+def _turns(
+    sessions: Sessions, count: int, task_id: str, seed: int, variation: Variation
+) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_]]:
     """Return prompt tokens, reply tokens, think time before each turn, and which turns exist.
 
     All have the shape (count, max_turns).
@@ -126,9 +135,10 @@ def _turns(sessions: Sessions, count: int, task_id: str, seed: int) -> tuple[Int
     # no message takes more than a quarter of the context, so that the first turn always fits
     longest = max(sessions.max_request_tokens // 4, 1)
     message_bits = bits("session messages")
-    message = np.minimum(shipped_table("sharegpt_turn_later").draw(message_bits), longest)
-    message[:, 0] = np.minimum(shipped_table("sharegpt_turn_first").draw(message_bits[:, 0]), longest)
-    reply = np.minimum(shipped_table("sharegpt_turn_reply").draw(bits("session replies")), longest)
+    message = shipped_table("sharegpt_turn_later").draw(message_bits)
+    message[:, 0] = shipped_table("sharegpt_turn_first").draw(message_bits[:, 0])
+    message = np.minimum(variation.tokens(message), longest)
+    reply = np.minimum(variation.tokens(shipped_table("sharegpt_turn_reply").draw(bits("session replies"))), longest)
     said = np.cumsum(message + reply, axis=1)
     prompt = sessions.system_tokens + said - reply
 

@@ -101,15 +101,15 @@ def test_equal_arguments_give_equal_cases(task: Task) -> None:
 
 
 def test_faults_and_predictions_of_a_task_reach_its_cases() -> None:
-    """Faults are drawn for the case's load and seed, estimates for its trace."""
+    """Faults are drawn for the cluster's replicas and the seed, estimates for its trace."""
     rate = FaultRate(kind="fail", mean_interval_s=300, duration_s=30.0)
 
-    def faults(load: float, seed: int) -> tuple[Fault, ...]:
-        return draw_faults(rate, num_replicas=4, horizon_s=1000, task_id="routing/test-v0", seed=seed)
+    def faults(num_replicas: int, seed: int) -> tuple[Fault, ...]:
+        return draw_faults(rate, num_replicas=num_replicas, horizon_s=1000, task_id="routing/test-v0", seed=seed)
 
     task = replace(paper_v0.TASK, faults=faults, predictor=LengthPredictor(kind="oracle"))
     one, other = task.case(0.1, 0), task.case(0.1, 1)
-    assert one.faults == faults(0.1, 0) != other.faults
+    assert one.faults == faults(4, 0) != other.faults
     assert one.predicted_tokens is not None
     assert np.array_equal(one.predicted_tokens, one.trace.output_tokens)
 

@@ -11,12 +11,13 @@ from glia_bench.case import Trace
 from glia_bench.cluster import uniform_cluster
 from glia_bench.sim.latency import latency_table
 from glia_bench.sim.modes import engine
+from glia_bench.tasks.perturbed import perturbed_gaps
 from glia_bench.tasks.task import TraceMaker, open_loop_trace
 from glia_bench.workloads.arrivals import US_PER_S, renewal_arrivals_us
 from glia_bench.workloads.lengths import sharegpt_lengths
 from glia_bench.workloads.lengths_file import Lengths
-from glia_bench.workloads.quantile_table import shipped_table
 from glia_bench.workloads.streams import Stream
+from glia_bench.workloads.variation import Variation
 
 A10_TIME_SCALE = 1.07
 """The one fitted number: a common factor on all iteration times, chosen so that five published means are met."""
@@ -25,6 +26,7 @@ SOURCE = "Glia, arXiv 2510.27176 (routing experiment); traces and A10 profile: g
 
 RATE_RPS = 7.5
 RATE_BASIS = "nominal rate of the paper's experiment, which it places at the knee"
+GAP_CV_PERMILLE = 7321
 HORIZON_S = 1000
 DRAIN_S = 3600.0
 
@@ -52,13 +54,13 @@ CLUSTER = uniform_cluster(
 def fresh_trace(task_id: str) -> TraceMaker:
     """Return a maker of fresh draws of the paper's workload for a task: lognormal gaps, ShareGPT lengths, 1000 s."""
 
-    def make(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+    def make(rate_urps: int, seed: int, lengths: Lengths | None, variation: Variation) -> Trace:
         arrivals_us = renewal_arrivals_us(
             Stream(task_id, seed, "arrival gaps"),
-            shipped_table("lognormal_sigma2_gaps"),
+            perturbed_gaps("lognormal_sigma2_gaps", GAP_CV_PERMILLE, variation),
             rate_urps=rate_urps,
             horizon_us=HORIZON_S * US_PER_S,
         )
-        return open_loop_trace(arrivals_us, *sharegpt_lengths(task_id, seed, len(arrivals_us)))
+        return open_loop_trace(arrivals_us, *sharegpt_lengths(task_id, seed, len(arrivals_us)), variation)
 
     return make

@@ -6,14 +6,15 @@ from glia_bench.tasks.task import Task, open_loop_trace
 from glia_bench.workloads.arrivals import paper_exact_arrivals_us
 from glia_bench.workloads.lengths import completed_lengths
 from glia_bench.workloads.lengths_file import Lengths
+from glia_bench.workloads.variation import Variation
 
 ID = "routing/paper-exact-v0"
 
 
-def _trace(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+def _trace(rate_urps: int, seed: int, lengths: Lengths | None, variation: Variation) -> Trace:
     assert lengths is not None
     arrivals_us = paper_exact_arrivals_us()
-    return open_loop_trace(arrivals_us, *completed_lengths(lengths, ID, seed, len(arrivals_us)))
+    return open_loop_trace(arrivals_us, *completed_lengths(lengths, ID, seed, len(arrivals_us)), variation)
 
 
 TASK = Task(

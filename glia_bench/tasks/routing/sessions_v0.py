@@ -3,10 +3,10 @@
 from glia_bench.cluster import ClusterSpec, PoolSpec
 from glia_bench.tasks.a100 import INTERACTIVE, LATENCY, a100_engine
 from glia_bench.tasks.conversations import SOURCE, conversations
-from glia_bench.tasks.task import Task
+from glia_bench.tasks.task import CAPACITY, Task
 
 ID = "routing/sessions-v0"
-RATE_RPS = 22.0
+HORIZON_S = 250
 
 CLUSTER = ClusterSpec(
     pools=(PoolSpec(num_replicas=4, engine=a100_engine(prefix_caching=True), latency=LATENCY),),
@@ -23,14 +23,12 @@ TASK = Task(
     "histories piles sessions up, and metrics that lag let several arrivals chase the same idle replica.",
     source=SOURCE,
     objective="slowdown_slo",
-    suites=("next",),
+    suites=("core", "full"),
     cluster=CLUSTER,
-    reference_rate_rps=RATE_RPS,
-    rate_basis="measured here: about the highest rate at which the backlog under least outstanding requests does not "
-    "grow over the 480 s; at 24 it does",
-    loads=(0.5, 0.7, 0.9, 1.0, 1.1),
-    default_loads=(0.9, 1.1),
-    trace=conversations(ID),
+    reference_rate_rps=25.0,
+    rate_basis=CAPACITY,
+    default_loads=(0.7, 0.9),
+    trace=conversations(ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
     expert="lor",

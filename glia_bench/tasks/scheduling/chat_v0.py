@@ -3,13 +3,14 @@
 from glia_bench.case import Trace
 from glia_bench.cluster import ClusterSpec, PoolSpec
 from glia_bench.tasks.a100 import INTERACTIVE, LATENCY, a100_engine
-from glia_bench.tasks.task import Task, open_loop_trace
+from glia_bench.tasks.perturbed import perturbed_gaps
+from glia_bench.tasks.task import CAPACITY, Task, open_loop_trace
 from glia_bench.workloads.arrivals import US_PER_S, renewal_arrivals_us
 from glia_bench.workloads.lengths import sharegpt_lengths
 from glia_bench.workloads.lengths_file import Lengths
 from glia_bench.workloads.predictor import LengthPredictor
-from glia_bench.workloads.quantile_table import shipped_table
 from glia_bench.workloads.streams import Stream
+from glia_bench.workloads.variation import Variation
 
 ID = "scheduling/chat-v0"
 HORIZON_S = 400
@@ -20,14 +21,14 @@ CLUSTER = ClusterSpec(
 )
 
 
-def _trace(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+def _trace(rate_urps: int, seed: int, lengths: Lengths | None, variation: Variation) -> Trace:
     arrivals_us = renewal_arrivals_us(
         Stream(ID, seed, "arrival gaps"),
-        shipped_table("exponential_gaps"),
+        perturbed_gaps("exponential_gaps", 1000, variation),
         rate_urps=rate_urps,
         horizon_us=HORIZON_S * US_PER_S,
     )
-    return open_loop_trace(arrivals_us, *sharegpt_lengths(ID, seed, len(arrivals_us)))
+    return open_loop_trace(arrivals_us, *sharegpt_lengths(ID, seed, len(arrivals_us)), variation)
 
 
 TASK = Task(
@@ -39,12 +40,10 @@ TASK = Task(
     "requests back does the reverse. A predictor of the output with a lognormal error of sigma 0.7 is granted.",
     source="lengths: github.com/pouyahmdn/vidur (MIT), ShareGPT as in the Glia paper; arrivals: Poisson",
     objective="slowdown_slo",
-    suites=("next",),
+    suites=("quick", "core", "full"),
     cluster=CLUSTER,
     reference_rate_rps=RATE_RPS,
-    rate_basis="measured here: about the highest rate at which the backlog of the plain engine does not grow over the "
-    "400 s; at 14.3 it does",
-    loads=(0.5, 0.7, 0.9, 1.0, 1.1),
+    rate_basis=CAPACITY,
     default_loads=(1.0, 1.1),
     trace=_trace,
     drain_s=600.0,
