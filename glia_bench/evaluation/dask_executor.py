@@ -1,7 +1,7 @@
 """Trials on many machines, by the workers of a Dask cluster; the client's side.
 
-Trials go out as plain JSON in slices of one owner and come back as records, tables and logs (`dask_task`); slices get
-smaller towards the end, so that all workers end at about the same time. A worker that is lost, whatever the reason,
+Trials go out as plain JSON in slices of one owner and come back as records, tables and logs (`dask_task`); a slice is
+cut short after a few seconds, so that all workers end at about the same time. A lost worker, whatever the reason,
 costs the time of the slice that it was at: its trials are sent again, one by one. Every worker must have the very same
 Glia-Bench installed. Starting workers on other machines is not done here.
 """
@@ -41,8 +41,10 @@ CONNECT_S = 8.0
 FIRST_WORKER_S = 30.0
 NO_WORKERS_S = 120.0
 """Longest that a run waits while all workers are gone."""
-MIN_SLICE, MAX_SLICE = 8, 64
-"""Trials in a slice: few, so that workers end together; not too few, since each slice starts a process."""
+MAX_SLICE = 64
+"""Trials in a slice; what its time does not suffice for comes back and is shared anew."""
+WORTHWHILE_S = 2.0
+"""Work for which it is worth starting a process elsewhere."""
 
 
 def require_dask() -> None:
@@ -165,6 +167,7 @@ class _Farm:
         self.done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.attempts: Counter[Trial] = Counter()
         self.refused: set[str] = set()
+        self.mean_s = 0.0
         self.workers_seen = time.monotonic()
 
     def run(self, watch: Watcher) -> Generator[Settled, None, None]:
@@ -214,9 +217,9 @@ class _Farm:
         """Take trials of one owner from those that wait; one that was lost before goes alone."""
         first = self.pending.popleft()
         part = [first]
-        num_left = len(self.pending) + 1
-        share, even = -(-num_left // (2 * num_slots)), -(-num_left // num_slots)
-        size = 1 if self.attempts[first] else min(max(share, min(MIN_SLICE, even)), MAX_SLICE)
+        even = -(-(len(self.pending) + 1) // num_slots)
+        worthwhile = int(WORTHWHILE_S / self.mean_s) if self.mean_s else 1
+        size = 1 if self.attempts[first] else min(max(even, worthwhile), MAX_SLICE)
         while self.pending and len(part) < size and not self.attempts[self.pending[0]]:
             if owner_of(self.pending[0].design) != owner_of(first.design):
                 break
@@ -239,6 +242,8 @@ class _Farm:
         settled = {index: said for index, said in answer["settled"]}
         # waits again before anything is settled, so that what ends a whole design reaches it
         self.pending.extendleft(part[index] for index in reversed(range(len(part))) if index not in settled)
+        times = [said["record"]["sim_s"] or 0.0 for said in settled.values() if "record" in said]
+        self.mean_s = sum(times) / len(times) if times else self.mean_s
         for index, said in settled.items():
             yield from self._settle(part[index], said, answer["files"])
 

@@ -22,6 +22,7 @@ from glia_bench.policy import TRACKS, Policy, Track
 from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
 from glia_bench.scoring.robustness import VARIANTS
+from glia_bench.static_check import static_check
 from glia_bench.tasks.perturbation import NONE, Perturbation
 from glia_bench.types import RunResult, Status
 
@@ -247,9 +248,17 @@ def needs_full_engine(trial: Trial) -> bool:
         return True
     if design.source is None:
         return not is_plain(case, _shipped(design.name, design.track))
-    return not is_plain(case, _shipped("round_robin", "routing")) or any(
-        word in design.source for word in ("inflight", "tenant", "session", "getattr", "_fields")
-    )
+    return not is_plain(case, _shipped("round_robin", "routing")) or _may_need_full_engine(design.source, design.track)
+
+
+@lru_cache(maxsize=64)
+def _may_need_full_engine(source: str, track: Track) -> bool:
+    """Return whether a design's text may read what only the full engine has; where the text cannot tell, it may."""
+    try:
+        facts = static_check(source, track, path="")
+    except InvalidPolicyError:
+        return False  # it will be refused
+    return facts.fields_read is None or any(word in source for word in ("inflight", "tenant", "session"))
 
 
 def warm_up(*tiers: Literal["compiled", "python"], full: bool = False) -> None:

@@ -16,7 +16,7 @@ from glia_bench.errors import EvaluationFailure, InvalidPolicyError
 from glia_bench.evaluation import trial as trial_module
 from glia_bench.evaluation import worker as worker_module
 from glia_bench.evaluation.runner import Limits, Outcome, Refusal, run_trials
-from glia_bench.evaluation.trial import Design, Trial, run_trial
+from glia_bench.evaluation.trial import Design, Trial, needs_full_engine, run_trial
 
 ROUTE = "def route(request, replicas, cluster, memory):\n"
 GOOD = ROUTE + "    return request.id % cluster.num_replicas\n"
@@ -208,6 +208,14 @@ def test_a_process_that_cannot_start_is_our_failure(folder: Path, monkeypatch: p
     monkeypatch.setattr(worker_module.sys, "executable", "/bin/false")
     with pytest.raises(EvaluationFailure, match=r"must start .*exit status 1 while loading"):
         list(run_trials([make_trial("good", GOOD)], LIMITS, log_folder=folder))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [(GOOD, False), ("import os\n" + GOOD, True), (GOOD + "    return 0.5.nonsense\n", False)]
+)
+def test_a_text_that_cannot_tell_gets_the_full_engine_loaded(source: str, expected: bool) -> None:
+    """What the engine will need is compiled before the deadline runs: an import hides what a policy reads."""
+    assert needs_full_engine(make_trial("mine", source)) is expected
 
 
 def test_trials_cross_to_another_process_unchanged() -> None:
