@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from glia_bench.errors import UnknownTaskError, did_you_mean
-from glia_bench.tasks.autoscaling import burst_v0, crowd_v0, diurnal_60x_v0
+from glia_bench.tasks.autoscaling import burst_v0, crowd_v0, diurnal_90x_v0
 from glia_bench.tasks.autoscaling import code_v0 as autoscaling_code_v0
 from glia_bench.tasks.autoscaling import shift_v0 as autoscaling_shift_v0
 from glia_bench.tasks.cluster import sessions_v0 as cluster_sessions_v0
@@ -35,16 +35,15 @@ _MODULES = (
     *(paper_v0, paper_sweep_v0, paper_exact_v0, sessions_v0, hetero_v0, stale_v0, stale_routers_v0, failures_v0),
     *(stragglers_v0, shift_v0, tenants_v0, heavy_tail_v0, agents_v0, tools_v0),
     *(chat_v0, scheduling_tenants_v0, reasoning_v0, scheduling_heavy_tail_v0, code_v0, memory_v0),
-    *(burst_v0, crowd_v0, diurnal_60x_v0, autoscaling_shift_v0, autoscaling_code_v0),
+    *(burst_v0, crowd_v0, diurnal_90x_v0, autoscaling_shift_v0, autoscaling_code_v0),
     *(cluster_sessions_v0, cluster_tenants_v0),
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType({module.TASK.id: module.TASK for module in _MODULES})
 """Every task by id, in the order of tables."""
 
-SUITE_NUM_SEEDS: Mapping[str, int] = MappingProxyType({"quick": 10, "core": 3, "paper": 10, "full": 10})
-"""Suites, smallest first, with the number of development seeds that each runs. `next` holds one new task of each track:
-their rates and references may still move."""
+SUITE_NUM_SEEDS: Mapping[str, int] = MappingProxyType({"quick": 5, "core": 3, "paper": 10, "full": 10})
+"""Suites, smallest first, with the number of development seeds that each runs."""
 
 SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {suite: tuple(task.id for task in TASKS.values() if suite in task.suites) for suite in SUITE_NUM_SEEDS}

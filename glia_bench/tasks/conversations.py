@@ -32,7 +32,6 @@ def conversations(task_id: str, *, horizon_s: int, bursts: Bursts | None = None)
         horizon_s: Turns arrive before it.
         bursts: How the rate of new sessions moves within the horizon; left out, it is constant.
     """
-
     sessions = Sessions(
         horizon_s=horizon_s,
         warm_up_s=WARM_UP_S,

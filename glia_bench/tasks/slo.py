@@ -1,14 +1,14 @@
 """Latency objectives of request classes, by model size; the first token's scale with the prompt and the GPU.
 
 A first token may take the class's limit and, for every prompt token, twice what prefilling it takes in a chunk of 2048
-(four times in the class for long contexts, since attention grows with the square of the prompt): an absolute limit would
-make long prompts miss on an idle replica. Left out: deadlines on the last token
-(the batch class has one on the first instead), limits on single gaps between tokens.
+(four times in the class for long contexts, since attention grows with the square of the prompt): with an absolute limit
+long prompts would miss on an idle replica. Left out: deadlines on the last token (the batch class has one on the first
+instead), limits on single gaps between tokens.
 
 Sources:
     MLPerf inference, loadgen/mlperf.conf (Apache-2.0), server and interactive scenarios: llama3.1-8b 2 s / 100 ms and
-    0.5 s / 30 ms, llama2-70b 2 s / 200 ms and 0.45 s / 40 ms, llama3.1-405b 6 s / 175 ms (here the relaxed class and that
-    of long contexts), deepseek-r1 2 s / 80 ms. The batch class is chosen here.
+    0.5 s / 30 ms, llama2-70b 2 s / 200 ms and 0.45 s / 40 ms, llama3.1-405b 6 s / 175 ms (here the relaxed class and
+    that of long contexts), deepseek-r1 2 s / 80 ms. The batch class is chosen here.
 """
 
 from glia_bench.cluster import PS_PER_S, LatencyTable, PoolSpec, SloClass

@@ -27,9 +27,7 @@ from glia_bench.workloads.variation import Variation
 LOADS = (0.5, 0.7, 0.9, 1.0, 1.1)
 """Fractions of capacity that tasks are run at."""
 
-CAPACITY = (
-    "capacity: the highest rate at which the backlog does not grow over the case's own duration (tools/measure_capacity.py)"
-)
+CAPACITY = "capacity: the highest rate without growing backlog over the case's own duration (tools/measure_capacity.py)"
 
 MIN_LOAD, MAX_LOAD = 0.01, 10.0
 CLOCK_OFFSET_LIMIT_S = 1_000_000

@@ -72,9 +72,7 @@ class Sessions:
             )
 
 
-def session_trace(
-    sessions: Sessions, starts_us: Ints, task_id: str, seed: int, variation: Variation = PLAIN
-) -> Trace:
+def session_trace(sessions: Sessions, starts_us: Ints, task_id: str, seed: int, variation: Variation = PLAIN) -> Trace:
     """Return the trace of sessions that start at the given times.
 
     Args:

@@ -16,7 +16,7 @@ from glia_bench.workloads.variation import Variation
 
 ID = "autoscaling/burst-v0"
 HORIZON_S = 900
-RATE_RPS = 9.07
+RATE_RPS = 9.5
 BURSTS = Bursts(span_s=HORIZON_S, count=3, lowest=3000, highest=5000, ramp_s=30, hold_s=120, decay_s=60)
 STANDARD = SloClass(name="standard", ttft_s=2.0, tpot_s=0.1)
 """MLPerf inference's limits for Llama-3.1-8B, server scenario (mlperf.conf)."""
@@ -67,5 +67,6 @@ TASK = Task(
     drain_s=300.0,
     naive="fixed",
     expert="hpa",
+    separation=2.24,
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )

@@ -18,14 +18,13 @@ TASK = Task(
     id=ID,
     track="autoscaling",
     title="Bursts of code completion on 1 to 5 A10 with a warm start of 45 s",
-    why_hard="Bursts come and go faster than any replica starts: chasing them is always late, and scaling down after each costs "
-    "the next. What a design can do is to find the standing fleet that pays, with what it knows of the past minutes.",
+    why_hard="Bursts come and go faster than any replica starts: chasing them is always late, and scaling down after "
+    "each costs the next. What a design can do is to find the standing fleet that pays, with what it knows of the past "
+    "minutes.",
     source=SCENARIO.source,
     objective="gpu_seconds_slo",
     suites=("core", "full"),
-    cluster=ClusterSpec(
-        pools=(POOL,), window_lag_s=5, slo_classes=slo_classes(POOL, "standard")
-    ),
+    cluster=ClusterSpec(pools=(POOL,), window_lag_s=5, slo_classes=slo_classes(POOL, "standard")),
     reference_rate_rps=RATE_RPS,
     rate_basis=CAPACITY,
     default_loads=(0.5, 0.7),
@@ -33,5 +32,7 @@ TASK = Task(
     drain_s=300.0,
     naive="fixed",
     expert="hpa",
+    separation=1.03,
+    guard_reason="bursts are shorter than a start, so that following them gains nothing; a design must not lose by it",
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

@@ -27,8 +27,8 @@ TASK = Task(
     track="autoscaling",
     title="One crowd of eight times the rate on 1 to 8 A40",
     why_hard="The crowd comes within seconds, stays for less than a minute and never again in the run; when, differs "
-    "from seed to seed. Four fifths of it ask about one topic and share a prompt. A reserve for the "
-    "crowd is dear for all the time that nothing happens.",
+    "from seed to seed. Four fifths of it ask about one topic and share a prompt. A reserve for the crowd is dear for "
+    "all the time that nothing happens.",
     source=SCENARIO.source,
     objective="gpu_seconds_slo",
     suites=("core", "full"),
@@ -40,5 +40,6 @@ TASK = Task(
     drain_s=300.0,
     naive="fixed",
     expert="hpa",
+    separation=1.21,
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

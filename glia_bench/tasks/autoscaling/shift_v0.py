@@ -18,15 +18,12 @@ TASK = Task(
     id=ID,
     track="autoscaling",
     title="Chat, then code, then reasoning on 1 to 4 A40",
-    why_hard="The rate falls to less than half while outputs grow sixfold: who scales by requests takes replicas away when they "
-    "are needed most. When the phases begin differs from seed to seed, a replica takes 45 s to come, and it "
-    "has four GPUs.",
+    why_hard="The rate falls to less than half while outputs grow sixfold: who scales by requests takes replicas away "
+    "when they are needed most. When the phases begin differs from seed to seed, and a replica takes 45 s to come.",
     source=SCENARIO.source,
     objective="gpu_seconds_slo",
     suites=("core", "full"),
-    cluster=ClusterSpec(
-        pools=(POOL,), window_lag_s=5, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
-    ),
+    cluster=ClusterSpec(pools=(POOL,), window_lag_s=5, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
     reference_rate_rps=RATE_RPS,
     rate_basis=CAPACITY,
     default_loads=(0.5, 0.7),
@@ -34,5 +31,6 @@ TASK = Task(
     drain_s=900.0,
     naive="fixed",
     expert="hpa",
+    separation=1.24,
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

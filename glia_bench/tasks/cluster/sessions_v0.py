@@ -9,7 +9,7 @@ from glia_bench.workloads.rate_curves import Bursts
 
 ID = "cluster/sessions-v0"
 HORIZON_S = 480
-RATE_RPS = 15.7
+RATE_RPS = 19.8
 BURSTS = Bursts(span_s=HORIZON_S, count=2, lowest=2500, highest=4000, ramp_s=20, hold_s=80, decay_s=40)
 
 CLUSTER = ClusterSpec(
@@ -47,5 +47,7 @@ TASK = Task(
     drain_s=300.0,
     naive="stack_plain",
     expert="stack_plain",
+    separation=1.00,
+    guard_reason="one human design alone plays whole clusters so far, so that the naive reference is the expert",
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )

@@ -1,4 +1,4 @@
-"""routing/failures-v0: replicas of a large model that fail, lose what they hold and come back after minutes."""
+"""routing/failures-v0: replicas of a large model that fail, lose what they hold and come back late."""
 
 from glia_bench.case import Fault
 from glia_bench.cluster import ClusterSpec
@@ -27,15 +27,17 @@ TASK = Task(
     track="routing",
     title="Chat, code and very long prompts with Llama-3-70B on 5 x 4 A100, where replicas fail",
     why_hard="A failure takes a fifth of the fleet for over a minute and sends all that it held back to the router at "
-    "once, to be computed anew. The replica that comes back is empty and looks best to everybody. Queues that were "
-    "short before a failure are the only reserve.",
+    "once, to be computed anew, prompts of a hundred thousand tokens among it. The replica that comes back is empty "
+    "and looks best to everybody. Queues that were short before a failure are the only reserve.",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(
-        pools=(POOL,), triggers=("arrival", "completion", "capacity"), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
+        pools=(POOL,),
+        triggers=("arrival", "completion", "capacity"),
+        slo_classes=slo_classes(POOL, *SCENARIO.slo_classes),
     ),
-    reference_rate_rps=4.4,
+    reference_rate_rps=4.5,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
@@ -43,4 +45,5 @@ TASK = Task(
     faults=_faults,
     naive="round_robin",
     expert="lor",
+    separation=1.40,
 )

@@ -29,5 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="lor",
+    expert="spt_hold",
+    separation=1.72,
 )

@@ -17,8 +17,8 @@ TASK = Task(
     id=ID,
     track="routing",
     title="The Glia paper's experiment with fresh draws: 4 x A10, Llama-3-8B, 7.5 requests/s",
-    why_hard="KV memory is short and output lengths are unknown and independent of the prompt. Bursty arrivals (gap "
-    "CV 7.3) fill replicas faster than they drain, and a preempted request is computed again. Holding requests back at "
+    why_hard="KV memory is short and output lengths are unknown and independent of the prompt. Bursty arrivals (gap CV "
+    "7.3) fill replicas faster than they drain, and a preempted request is computed again. Holding requests back at "
     "the router, and choosing which to send first, is what pays. Traces differ: read paired differences over seeds.",
     source=SOURCE + ". The published row is the paper's one trace; these are draws of the same law",
     objective="mean_e2e_s",

@@ -31,5 +31,6 @@ TASK = Task(
     trace=conversations(ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="lor",
+    expert="spt_hold",
+    separation=1.17,
 )

@@ -16,9 +16,9 @@ TASK = Task(
     id=ID,
     track="routing",
     title="Chat, then code, then reasoning on 4 x 4 A100 with Llama-3-70B",
-    why_hard="What a request costs changes under the router: prompts double and outputs shrink to a tenth, then outputs "
-    "grow to over a thousand tokens at half the rate. When it happens differs from seed to seed. Constants tuned to "
-    "chat are wrong for half of the run.",
+    why_hard="What a request costs changes under the router: prompts double and outputs shrink to a tenth, then "
+    "outputs grow to over a thousand tokens at half the rate. When it happens differs from seed to seed. Constants "
+    "tuned to chat are wrong for half of the run.",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
@@ -29,5 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=900.0,
     naive="round_robin",
-    expert="lor",
+    expert="llq",
+    separation=1.16,
 )

@@ -22,12 +22,15 @@ TASK = Task(
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
-    cluster=ClusterSpec(pools=(POOL,), metrics_interval_s=5.0, num_routers=4, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
+    cluster=ClusterSpec(
+        pools=(POOL,), metrics_interval_s=5.0, num_routers=4, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
+    ),
     reference_rate_rps=13.9,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="lor",
+    expert="spt_hold",
+    separation=1.98,
 )

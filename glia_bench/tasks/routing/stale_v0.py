@@ -16,18 +16,19 @@ TASK = Task(
     id=ID,
     track="routing",
     title="Chat, code and very long prompts on 6 x A100 with metrics up to 5 s old",
-    why_hard="Engines publish every 5 s, each at its own phase: what a replica reports as idle may have had ten requests "
-    "since. Who follows the reports sends them all to the same one. The router's own ledger is exact, for it alone "
-    "sends requests; it counts them, but does not weigh them.",
+    why_hard="Engines publish every 5 s, each at its own phase: what a replica reports as idle may have had a dozen "
+    "requests since. Who follows the reports sends them all to the same one. The router's own ledger is exact, for it "
+    "alone sends requests; but a request weighs from a few tokens to a hundred thousand, and outputs are unknown.",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), metrics_interval_s=5.0, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=11.1,
+    reference_rate_rps=11.7,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="lor",
+    expert="spt_hold",
+    separation=2.01,
 )

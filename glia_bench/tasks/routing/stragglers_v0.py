@@ -38,5 +38,6 @@ TASK = Task(
     drain_s=300.0,
     faults=_faults,
     naive="round_robin",
-    expert="lor",
+    expert="spt_hold",
+    separation=1.23,
 )

@@ -10,28 +10,25 @@ from glia_bench.workloads.scenarios import SCENARIOS
 ID = "routing/tools-v0"
 HORIZON_S = 240
 SCENARIO = SCENARIOS["toolagent_shared_prompts"]
-POOL = replica_pool(
-    "h100-llama3-8b", num_replicas=4, prefix_caching=True, block_size_tokens=SCENARIO.block_size_tokens
-)
+POOL = replica_pool("h100-llama3-8b", num_replicas=4, prefix_caching=True, block_size_tokens=SCENARIO.block_size_tokens)
 
 TASK = Task(
     id=ID,
     track="routing",
     title="Tools with 64 shared prompts on 4 x H100 with prefix caches",
-    why_hard="More than half of all prompt tokens are one of 64 prompts, and popularity is steep: a replica that sees a tool often "
-    "prefills it once. Keeping a tool on one replica saves compute, and makes a hot spot of the replica with the most "
-    "popular one.",
+    why_hard="More than half of all prompt tokens are one of 64 prompts, and popularity is steep: a replica that sees "
+    "a tool often prefills it once. Keeping a tool on one replica saves compute, and makes a hot spot of the replica "
+    "with the most popular one.",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
-    cluster=ClusterSpec(
-        pools=(POOL,), metrics_interval_s=0.05, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)
-    ),
-    reference_rate_rps=17.2,
+    cluster=ClusterSpec(pools=(POOL,), metrics_interval_s=0.05, slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
+    reference_rate_rps=17.5,
     rate_basis=CAPACITY,
     default_loads=(0.7, 0.9),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="lor",
+    expert="spt_hold",
+    separation=1.19,
 )

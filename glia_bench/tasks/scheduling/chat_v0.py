@@ -14,7 +14,7 @@ from glia_bench.workloads.variation import Variation
 
 ID = "scheduling/chat-v0"
 HORIZON_S = 400
-RATE_RPS = 13.0
+RATE_RPS = 13.3
 
 CLUSTER = ClusterSpec(
     pools=(PoolSpec(num_replicas=1, engine=a100_engine(), latency=LATENCY),), slo_classes=(INTERACTIVE,)
@@ -49,5 +49,6 @@ TASK = Task(
     drain_s=600.0,
     naive="vllm_v1_fcfs",
     expert="sjf_prompt",
+    separation=1.67,
     predictor=LengthPredictor(kind="noisy", sigma_percent=70),
 )

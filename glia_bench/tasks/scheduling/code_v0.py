@@ -16,17 +16,19 @@ TASK = Task(
     id=ID,
     track="scheduling",
     title="Bursts of code completion on one A40 with Llama-3-8B",
-    why_hard="A burst brings dozens of prompts of two thousand tokens in a second or two, a minute of prefill in all, for answers "
-    "of a dozen tokens. Who goes first decides the mean; decodes that wait behind prefills decide the pace.",
+    why_hard="A burst brings dozens of prompts of two thousand tokens in a second or two, a minute of prefill in all, "
+    "for answers of a dozen tokens. Who goes first decides the mean; decodes that wait behind prefills decide the "
+    "pace.",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=2.22,
+    reference_rate_rps=2.38,
     rate_basis=CAPACITY,
     default_loads=(0.5, 0.7),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="vllm_v1_fcfs",
     expert="sjf_prompt",
+    separation=1.90,
 )

@@ -16,17 +16,19 @@ TASK = Task(
     id=ID,
     track="scheduling",
     title="Chat and code with very long prompts among them on 4 H100 with Llama-2-70B",
-    why_hard="A prompt of a hundred thousand tokens takes every chunk of many seconds: whoever came after it waits, and all who "
-    "decode get their tokens late. Shares of the budget, the order of admission and the size of chunks decide who pays.",
+    why_hard="A prompt of a hundred thousand tokens takes every chunk of many seconds: whoever came after it waits, "
+    "and all who decode get their tokens late. Shares of the budget, the order of admission and the size of chunks "
+    "decide who pays.",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=2.27,
+    reference_rate_rps=2.31,
     rate_basis=CAPACITY,
     default_loads=(1.0, 1.1),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="vllm_v1_fcfs",
     expert="sjf_prompt",
+    separation=1.23,
 )

@@ -17,19 +17,20 @@ TASK = Task(
     id=ID,
     track="scheduling",
     title="Chat on one A10 with Llama-3-8B: KV memory is short",
-    why_hard="After the weights 6 GiB are left, 50,000 tokens in all: two dozen chats. Admitting one more means preempting one "
-    "later and computing it again; admitting fewer leaves the GPU idle. Outputs are unknown; a noisy predictor is "
-    "granted (lognormal error, sigma 0.7).",
+    why_hard="After the weights 6 GiB are left, 50,000 tokens in all: two dozen chats. Admitting one more means "
+    "preempting one later and computing it again; admitting fewer leaves the GPU idle. Outputs are unknown; a noisy "
+    "predictor is granted (lognormal error, sigma 0.7).",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, "standard")),
-    reference_rate_rps=1.68,
+    reference_rate_rps=1.71,
     rate_basis=CAPACITY,
     default_loads=(0.9, 1.1),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=600.0,
     naive="vllm_v1_fcfs",
     expert="sjf_prompt",
+    separation=2.12,
     predictor=LengthPredictor(kind="noisy", sigma_percent=70),
 )

@@ -17,19 +17,20 @@ TASK = Task(
     id=ID,
     track="scheduling",
     title="Reasoning on one H100 with Llama-3-8B: outputs of thousands of tokens",
-    why_hard="A request is admitted for the few blocks of its prompt and then grows for a minute. Admit by what fits now, and the "
-    "cache overflows: whoever is preempted computes thousands of tokens again. A noisy predictor of the output is "
-    "granted (lognormal error, sigma 0.7).",
+    why_hard="A request is admitted for the few blocks of its prompt and then grows for a minute. Admit by what fits "
+    "now, and the cache overflows: whoever is preempted computes thousands of tokens again. A noisy predictor of the "
+    "output is granted (lognormal error, sigma 0.7).",
     source=SCENARIO.source,
     objective="slowdown_slo",
     suites=("core", "full"),
     cluster=ClusterSpec(pools=(POOL,), slo_classes=slo_classes(POOL, *SCENARIO.slo_classes)),
-    reference_rate_rps=2.31,
+    reference_rate_rps=2.34,
     rate_basis=CAPACITY,
     default_loads=(0.9, 1.1),
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=900.0,
     naive="vllm_v1_fcfs",
     expert="sjf_prompt",
+    separation=1.47,
     predictor=LengthPredictor(kind="noisy", sigma_percent=70),
 )
