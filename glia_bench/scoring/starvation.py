@@ -34,7 +34,9 @@ def starved_groups(trials: Iterable[TrialRecord], plain: Iterable[TrialRecord]) 
     theirs = {(trial["seed"], trial["load"]): trial for trial in plain if trial["status"] == "ok"}
     cases = sorted(ours.keys() & theirs.keys())
     mine, reference = (_slowdowns([found[case] for case in cases]) for found in (ours, theirs))
-    return [group for group in mine if group in reference and mine[group] > MAX_SLOWDOWN_RATIO * reference[group]]
+    starved = [group for group in mine if group in reference and mine[group] > MAX_SLOWDOWN_RATIO * reference[group]]
+    # an order of their own, since a record that was read back has its groups in another; "decile 2" before "decile 10"
+    return sorted(starved, key=lambda group: (group.split(" ")[0], len(group), group))
 
 
 def _slowdowns(trials: Iterable[TrialRecord]) -> dict[str, float]:

@@ -14,7 +14,11 @@ from records import MINE, TASK, as_read, forged, make_result, well_forged, with_
 
 from glia_bench.errors import GliaBenchError
 from glia_bench.evaluation import verify as verify_module
+from glia_bench.evaluation.consistency import faults
+from glia_bench.evaluation.plan import make_plan
 from glia_bench.evaluation.reruns import Files
+from glia_bench.evaluation.results import run_plan
+from glia_bench.evaluation.runner import Limits
 from glia_bench.evaluation.verify import verify_record
 from glia_bench.scoring.record import ResultRecord, read_record
 from glia_bench.scoring.signature import sign_record
@@ -60,6 +64,15 @@ def test_a_whole_result_is_verified(record: ResultRecord, jobs: int) -> None:
     assert (outcome.num_equal, outcome.num_trials) == (6, 6)
     assert outcome.results_id_here == record["results_id"]
     assert outcome.notes == ("the record is not signed: nothing vouches for its machine, times and versions",)
+
+
+def test_a_record_that_was_read_back_adds_up(tmp_path: Path) -> None:
+    """At full load groups are starved: what follows from the trials does not hang on the order of their keys."""
+    plan = make_plan(task_ids=[TASK], policies=["hra", "llq"], num_seeds=2, folder=tmp_path, adds_references=True)
+    run_plan(plan, Limits(), folder=tmp_path)
+    read = read_record(tmp_path)
+    assert any(row["starves"] for row in read["summary"])
+    assert faults(read) == []
 
 
 def test_a_design_from_a_file_is_verified_without_the_file(mine: Path) -> None:

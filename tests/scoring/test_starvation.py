@@ -38,3 +38,11 @@ def test_without_a_reference_nobody_starves() -> None:
     """A run without the plain reference, and the reference itself, raise no flag."""
     ours = [trial(0, {"prompt_decile": {"1": (10, 50.0)}})]
     assert starved_groups(ours, []) == starved_groups(ours, ours) == []
+
+
+def test_groups_come_in_an_order_of_their_own() -> None:
+    """However a record has them, as it was made or with sorted keys: by kind, and the second decile before the tenth."""
+    names = ["2", "10", "1"]
+    plain = [trial(0, {"tenant": {"7": (10, 1.0)}, "prompt_decile": dict.fromkeys(names, (10, 1.0))})]
+    ours = [trial(0, {"tenant": {"7": (10, 9.0)}, "prompt_decile": dict.fromkeys(names, (10, 9.0))})]
+    assert starved_groups(ours, plain) == ["prompt_decile 1", "prompt_decile 2", "prompt_decile 10", "tenant 7"]
