@@ -53,7 +53,7 @@ def test_a_trace_of_ones_own_runs_in_one_command(
     task_id = f"routing/paper-v0+trace:{sha256[:12]}"
     assert code == 0
     assert err == f"note: azure.csv (azure) on {task_id}: 60 requests, 1 requests/s at load 1\n"
-    assert f"{task_id} · load 2 · 1 seed · 60 requests a seed" in out
+    assert f"{task_id} · load 2 · 1 seed" in out
     record = read_record(tmp_path / "here")
     assert record["environment"]["trace"]["sha256"] == sha256
     assert record["environment"]["trace"]["tasks"][task_id] == {"num_requests": 60, "left_out": {}, "not_replayed": []}
@@ -61,7 +61,9 @@ def test_a_trace_of_ones_own_runs_in_one_command(
         (task_id, 1.0, 0),
         (task_id, 2.0, 0),
     }
-    assert {trial["policy"]: trial["status"] for trial in record["trials"]} == {"llq": "ok", "first": "ok"}
+    statuses = {trial["policy"]: trial["status"] for trial in record["trials"]}
+    assert {"llq", "first"} <= statuses.keys()
+    assert set(statuses.values()) == {"ok"}
     assert all((tmp_path / "here" / trial["records"]).is_file() for trial in record["trials"])
     assert "Recorded requests" in (tmp_path / "here" / "report.html").read_text()
     code, _, _ = call(capsys, "report", "here")
@@ -75,7 +77,7 @@ def test_another_tasks_cluster_and_seeds(capsys: pytest.CaptureFixture[str], azu
     assert code == 0
     record: dict[str, Any] = json.loads(out)
     assert {trial["task"].partition("+")[0] for trial in record["trials"]} == {"scheduling/chat-v0"}
-    assert len(record["trials"]) == 2
+    assert [trial["policy"] for trial in record["trials"]].count("vllm_v1_fcfs") == 2
     assert len({trial["workload_sha256"] for trial in record["trials"]}) == 1
     assert "the trace is the same for every seed" in err
     assert [folder.name.startswith("trace-azure-") for folder in Path("results").iterdir()] == [True]
