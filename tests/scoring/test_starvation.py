@@ -41,7 +41,7 @@ def test_without_a_reference_nobody_starves() -> None:
 
 
 def test_groups_come_in_an_order_of_their_own() -> None:
-    """However a record has them, as it was made or with sorted keys: by kind, and the second decile before the tenth."""
+    """However a record has them, as made or with sorted keys: by kind, and the second decile before the tenth."""
     names = ["2", "10", "1"]
     plain = [trial(0, {"tenant": {"7": (10, 1.0)}, "prompt_decile": dict.fromkeys(names, (10, 1.0))})]
     ours = [trial(0, {"tenant": {"7": (10, 9.0)}, "prompt_decile": dict.fromkeys(names, (10, 9.0))})]
