@@ -8,12 +8,13 @@ import numpy as np
 from glia_bench.case import Case
 from glia_bench.cluster import PS_PER_S
 from glia_bench.features import Window
+from glia_bench.sim import asides, fleet, messages, replica
 from glia_bench.sim import columns as col
-from glia_bench.sim import fleet, messages, replica
+from glia_bench.sim.by_reference import reference_to
 from glia_bench.sim.growth import grow_lives
 from glia_bench.sim.hashes import fold, scenario_draw
 from glia_bench.sim.jit import plain
-from glia_bench.sim.python_tier import BadAnswerError, HookError, cluster_of
+from glia_bench.sim.python_tier import BadAnswerError, HookError
 from glia_bench.sim.signatures import NOBODY, read_only
 from glia_bench.sim.state import State
 from glia_bench.types import NEVER_PS
@@ -45,7 +46,7 @@ class Scaler:
         """Ask for sizes and begin to bring them about."""
         run = self.of_run
         state = run.state
-        cluster = cluster_of(state, NOBODY)._replace(router=-1, num_held=int(state.ctl[0, col.C_HELD]))
+        cluster = asides.cluster_of(run.reference, NOBODY)._replace(router=-1, num_held=int(state.ctl[0, col.C_HELD]))
         answer = self._call("scale", "", self._window(), cluster, self._memory())
         sizes = checked_sizes(answer, self.pools)
         self.desired = np.array(sizes, dtype=np.int64)
@@ -64,7 +65,7 @@ class Scaler:
     def _drain_rank(self, state: State, g: int) -> float:
         if "drain_rank" not in self.hooks:
             return float(outstanding(state, g))
-        plain(replica.catch_up)(state, 0, g, int(state.ctl[0, col.C_NOW]))
+        asides.catch_up(reference_to(state), 0, g, int(state.ctl[0, col.C_NOW]))
         view = plain_replica(state, g)
         answer = self._call("drain_rank", f"replica {g}", view, self._memory())
         is_number = isinstance(answer, int | float | np.integer | np.floating) and not isinstance(answer, bool)
@@ -214,4 +215,4 @@ def _drain(state: State, e: int, g: int, timeout_s: float) -> None:
 def leave_at_once(state: State, e: int, g: int) -> None:
     """Let a draining replica without requests go."""
     plain(fleet.become)(state, e, g, col.GONE)
-    plain(fleet.forget_cache)(state, e, g)
+    asides.forget_cache(reference_to(state), e, g)

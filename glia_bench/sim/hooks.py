@@ -8,6 +8,7 @@ from numba.core import types
 from glia_bench.errors import InvalidPolicyError, text_of
 from glia_bench.policy import Policy
 from glia_bench.sim import default_hooks
+from glia_bench.sim.bound_hooks import bound
 from glia_bench.sim.jit import compile_hook
 from glia_bench.sim.signatures import FULL_ROUTER_TYPES, PLAIN_ROUTER_TYPES, SCALER_TYPES, SCHEDULER_TYPES
 
@@ -66,9 +67,11 @@ def compile_hooks(policy: Policy, *, is_full: bool) -> Hooks | str:
         InvalidPolicyError: If a hook compiles but returns the wrong kind of thing.
     """
 
-    def compiled(given: Mapping[str, Any], table: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Any, ...]:
+    def compiled(given: Mapping[str, Any], table: dict[str, Any], defaults: dict[str, Any]) -> tuple[Any, ...]:
+        # Defaults are bound, which saves a scaler's many returns to the kernel; a bound hook could raise no exception.
+        left_out = dict(zip(table, bound(defaults, table), strict=True))
         return tuple(
-            _compile(policy, name, given[name], *table[name]) if name in given else defaults[name] for name in table
+            _compile(policy, name, given[name], *table[name]) if name in given else left_out[name] for name in table
         )
 
     router = (

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glia_bench.features import Cluster, Inflight, Memory, Request
-from glia_bench.sim import callbacks, messages, scans, views
+from glia_bench.sim import asides, callbacks, messages, scans
 from glia_bench.sim import columns as col
 from glia_bench.sim.by_reference import only
+from glia_bench.sim.default_hooks import least_outstanding
 from glia_bench.sim.hashes import uniform
 from glia_bench.sim.jit import plain
 from glia_bench.sim.kernel import inflight_of, whole_memory
@@ -38,9 +39,10 @@ class PythonHooks:
 
     def __init__(self, run: "Run", scaler: "Scaler") -> None:
         self.of_run = run
-        self.hooks = run.policy.routing
+        hooks = run.policy.routing
+        self.has_route = "route" in hooks or "assign" in hooks
+        self.hooks = {"route": least_outstanding, **hooks}
         self.scaler = scaler
-        self.has_route = "route" in self.hooks or "assign" in self.hooks
 
     @property
     def ctl(self) -> Any:
@@ -117,7 +119,7 @@ class PythonHooks:
         inflight = NOBODY
         if state.params[col.P_INFLIGHT]:
             inflight = Inflight(*(read_only(column) for column in plain(inflight_of)(state, 0)))
-        return cluster_of(state, inflight)
+        return asides.cluster_of(self.of_run.reference, inflight)
 
     def _call(self, name: str, subject: str, *arguments: Any) -> Any:
         try:
@@ -177,11 +179,3 @@ class PythonHooks:
                 where = int(slots[slot, col.S_REPLICA])
                 memory = self._memory(int(slots[slot, col.S_ROUTER]))
                 self._call(name, f"request {request.id}", request, where, memory)
-
-
-def cluster_of(state: Any, inflight: Inflight) -> Cluster:
-    """Return the cluster as a plain-Python hook sees it: `views.cluster_view` with plain integers."""
-    view = plain(views.cluster_view)(state, inflight, 0)
-    names = ("num_replicas", "num_held", "num_routers", "router", "block_size_tokens")
-    ints: dict[str, Any] = {name: int(getattr(view, name)) for name in names}
-    return view._replace(**ints)

@@ -6,12 +6,11 @@ from glia_bench.case import Case
 from glia_bench.cluster import PS_PER_S
 from glia_bench.features import IntArray
 from glia_bench.policy import Policy
+from glia_bench.sim import asides, messages, replica, scans
 from glia_bench.sim import columns as col
-from glia_bench.sim import messages, replica, scans
-from glia_bench.sim.jit import plain
+from glia_bench.sim.by_reference import reference_to
 from glia_bench.sim.launching import STALL_LIMIT_PS
 from glia_bench.sim.state import State
-from glia_bench.sim.stretch import stretch_time
 from glia_bench.types import NEVER_PS, UNFINISHED, Iterations, Lifetimes, Records, RunResult, Samples, Status
 
 
@@ -96,10 +95,14 @@ def _iterations(state: State, end_ps: int) -> Iterations | None:
         return None
     table = state.log[: state.ctl[0, col.C_LOG]].copy()
     for g in np.flatnonzero(state.rep[:, col.R_LOG] >= 0).tolist():
-        plain(replica.catch_up)(state, 0, g, end_ps)
+        asides.catch_up(reference_to(state), 0, g, end_ps)
         row = state.rep[g, col.R_LOG]
         is_last = state.rep[g, col.R_SEG] == 1
-        table[row, 2] = state.next_ps[g] if is_last else state.rep[g, col.R_START] + plain(stretch_time)(state, g, 1)
+        table[row, 2] = (
+            state.next_ps[g]
+            if is_last
+            else state.rep[g, col.R_START] + asides.first_iteration_ps(reference_to(state), g)
+        )
         table[row, 3] = state.log[row, 3] + 1
     return Iterations(**{name: table[:, i] for i, name in enumerate(col.LOG_COLUMNS)})
 
