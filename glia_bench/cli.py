@@ -6,20 +6,17 @@ usage; 3 the benchmark's own machinery failed.
 """
 
 import argparse
-import contextlib
+import errno
 import json
 import os
 import shlex
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
-from glia_bench import __version__
+from glia_bench import __version__, cli_records, doctor
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 
 OK, INVALID, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
@@ -43,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; default those of this process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by whoever started this: the next file opened would get its number
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         options = _parser().parse_args(arguments)
         options.command = shlex.join(["glia-bench", *arguments])
@@ -59,12 +58,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; nothing was written", file=sys.stderr)
         return INVALID
     except BrokenPipeError:  # the reader of a pipe left: not an error, and nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return OK
-    except Exception:
-        traceback.print_exc()
-        print("failure of the benchmark itself; please report the lines above", file=sys.stderr)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            return _our_fault()
+        _give_up_stdout()
+        print(f"failure of the benchmark itself: its output cannot be written ({error.strerror})", file=sys.stderr)
         return INFRASTRUCTURE
+    except Exception:
+        return _our_fault()
+
+
+def _our_fault() -> int:
+    traceback.print_exc()
+    print("failure of the benchmark itself; please report the lines above", file=sys.stderr)
+    return INFRASTRUCTURE
+
+
+def _give_up_stdout() -> None:
+    """Drop what is still to be printed, so that the interpreter does not fail over it on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,9 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     verb("list", _list, "list tasks, suites and policies")
     info = verb("info", _info, "say what a task is and why it is hard")
     info.add_argument("task", metavar="TASK", help="task id, such as routing/paper-v0")
+    info.add_argument("--plot", action="store_true", help="draw the workload: rate, lengths, prefixes, shares")
+    info.add_argument("--out", metavar="FILE", type=Path, help="where to: an .svg or .png (default: TASK.svg here)")
+    info.add_argument("--trace", metavar="FILE", type=Path, help="recorded requests in place of the task's own")
+    info.add_argument("--skip-unfit", action="store_true", help="leave out recorded requests that no replica can hold")
     _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
     report = verb("report", _report, "print a result's table again and write its HTML report")
     report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
+    formats = ("html", "latex", "markdown")
+    report.add_argument("--format", choices=formats, default="html", help="tables for a paper go to stdout instead")
+    report.add_argument(
+        "--robustness", action="store_true", help="simulate the best designs again on variants of each cluster"
+    )
     calibrate = verb("calibrate", _calibrate, "fit an iteration-time model to the iteration log of an engine")
     calibrate.add_argument("log", metavar="CSV", type=Path, help="measured iterations, one a row")
     calibrate.add_argument("--out", metavar="FILE", type=Path, help="write the fitted preset with its errors as JSON")
@@ -98,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
         _precompile,
         "compile the simulator and the shipped policies once, so that later runs start at once",
     )
+    cli_records.add_verbs(verb)
+    doctor.add_verb(verb)
     return parser
 
 
@@ -110,7 +135,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.py",
         action="append",
         default=[],
-        help="shipped policy or file of your own; repeatable (default: all shipped)",
+        help="shipped policy or file of your own, beside the task's references; repeatable (default: all shipped)",
     )
     run.add_argument(
         "--loads",
@@ -121,7 +146,17 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--seeds", metavar="N", type=_positive(int), help="seeds 0 to N-1 (default: as the suite says)")
     run.add_argument("--jobs", metavar="N", type=_positive(int), default=1, help="trials at a time (default: 1)")
+    run.add_argument(
+        "--executor", choices=("local", "dask"), default="local", help="processes of this machine, or a Dask cluster"
+    )
+    run.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler (default: a cluster of --jobs processes on this machine)"
+    )
     run.add_argument("--lengths", metavar="FILE", type=Path, help="lengths file, for tasks that need one")
+    run.add_argument(
+        "--trace", metavar="FILE", type=Path, help="recorded requests to run on the task's cluster: docs/traces.md"
+    )
+    run.add_argument("--skip-unfit", action="store_true", help="leave out recorded requests that no replica can hold")
     run.add_argument(
         "--timeout",
         metavar="S",
@@ -135,7 +170,13 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--timeline", action="store_true", help="keep what every replica computed, of every trial, and draw it"
     )
-    run.add_argument("--out", metavar="DIR", type=Path, help="results folder (default: a new one below results/)")
+    run.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="results folder; what an earlier run into it settled is not run again (default: a new one below results/)",
+    )
+    cli_records.add_run_options(run)
     run.add_argument("--no-report", action="store_true", help="do not write the HTML report")
 
 
@@ -158,6 +199,10 @@ def _loads(text: str) -> tuple[float, ...]:
     return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
 
 
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
 
@@ -177,21 +222,37 @@ def _list(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     from glia_bench.evaluation import listing
 
-    facts = listing.task_facts(options.task)
+    task = listing.task_to_show(options.task, options.trace, skip_unfit=options.skip_unfit)
+    facts = listing.task_facts(task)
+    picture = None
+    if options.plot or options.out:
+        from glia_bench.scoring.workload_figure import write_workload_figure
+
+        default = Path(task.id.replace("/", "-").replace(":", "-") + ".svg")
+        picture = write_workload_figure(task, options.out or default)
     if options.json:
-        _print_json(facts)
+        _print_json({**facts, **({"plot": str(picture)} if picture else {})})
     else:
         from glia_bench import terminal_info
 
         terminal_info.print_task(facts)
+        if picture:
+            print(f"Plot    {picture}")
     return OK
 
 
 def _run(options: argparse.Namespace) -> int:
     from glia_bench import terminal
-    from glia_bench.evaluation.plan import check_folder, make_plan
+    from glia_bench.evaluation.plan import check_folder, make_plan, new_folder
+    from glia_bench.evaluation.resume import Reuse
+    from glia_bench.evaluation.stopping import Stop
+    from glia_bench.scoring.signature import read_private_key
 
-    folder: Path = options.out or _new_folder(options.suite, options.task)
+    if options.scheduler and options.executor != "dask":
+        raise GliaBenchError(f"--scheduler {options.scheduler} must come with --executor dask (got local); add that")
+    folder: Path = options.out or new_folder(
+        options.suite, [f"trace-{options.trace.stem}"] if options.trace else options.task
+    )
     plan = make_plan(
         suite=options.suite,
         task_ids=options.task,
@@ -199,26 +260,48 @@ def _run(options: argparse.Namespace) -> int:
         loads=options.loads,
         num_seeds=options.seeds,
         lengths=options.lengths,
+        trace=options.trace,
+        skip_unfit=options.skip_unfit,
         folder=folder,
         keeps_all_requests=options.records,
         keeps_timelines=options.timeline,
+        split=options.split,
+        keeps_decisions=options.decisions,
+        adds_references=True,
     )
+    key = read_private_key(options.sign) if options.sign else None
     check_folder(folder)
     for remark in plan.skipped:
-        print(f"note: {remark}", file=sys.stderr)
-    with _sigterm_as_ctrl_c(), terminal.Progress(len(plan.trials), is_quiet=options.json) as progress:
+        _note(remark)
+    stop = Stop()
+    with terminal.Progress(len(plan.trials), is_quiet=options.json) as progress, stop.on_signals(_note):
         progress.say("loading the simulator (compiled once, on its first use)")
-        from glia_bench.evaluation.results import run_plan
+        from glia_bench.evaluation.results import Executor, run_plan
         from glia_bench.evaluation.runner import Limits
 
-        limits = Limits(jobs=options.jobs, timeout_s=options.timeout)
-        report = run_plan(plan, limits, folder=folder, command=options.command, watcher=progress.watch)
+        def say_reuse(reuse: Reuse) -> None:
+            progress.start_at(len(reuse.entries))
+            if reuse.note:
+                _note(reuse.note)
+
+        report = run_plan(
+            plan,
+            Limits(jobs=options.jobs, timeout_s=options.timeout),
+            folder=folder,
+            command=options.command,
+            executor=Executor(name=options.executor, scheduler=options.scheduler),
+            watcher=progress.watch,
+            on_reuse=say_reuse,
+            stop=stop,
+            key=key,
+        )
 
     if report.record is not None:
         if options.json:
             _print_json(report.record)
         else:
             terminal.print_result(report.record)
+            cli_records.print_gaps(report.record)
     for refusal in report.refusals:
         print(f"error: {refusal.message}", file=sys.stderr)
     if num_broken := sum(t["status"] == "infra_error" for t in report.record["trials"]) if report.record else 0:
@@ -247,13 +330,23 @@ def _report(options: argparse.Namespace) -> int:
     from glia_bench.scoring.record import read_record
 
     record = read_record(options.folder)
+    if options.format != "html":
+        from glia_bench.scoring.export import FORMATS
+
+        tables = FORMATS[options.format](record)
+        _print_json({options.format: tables}) if options.json else print(tables, end="")
+        return OK
+    robustness = cli_records.robustness(options.folder, record, is_quiet=options.json) if options.robustness else None
     page = _write_report(options.folder, is_quiet=options.json)
     if options.json:
-        _print_json({"report": str(page), "id": record["id"], "results_id": record["results_id"]})
+        ids = {name: record[name] for name in ("id", "results_id")}
+        _print_json({"report": str(page), **ids, **({} if robustness is None else {"robustness": robustness})})
     else:
         from glia_bench import terminal
 
         terminal.print_result(record)
+        if robustness is not None:
+            terminal.print_robustness(robustness)
         terminal.print_places(options.folder, record, page)
     return OK
 
@@ -296,34 +389,6 @@ def _write_report(folder: Path, *, is_quiet: bool) -> Path:
         from glia_bench.scoring.report import write_report
 
         return write_report(folder)
-
-
-def _new_folder(suite: str | None, tasks: Sequence[str]) -> Path:
-    """Return a folder below results/ that does not exist yet."""
-    from glia_bench.evaluation.plan import DEFAULT_SUITE
-
-    what = "-".join(tasks).replace("/", "-")[:80] or suite or DEFAULT_SUITE
-    stem = f"{what}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder = Path("results") / stem
-    count = 1
-    while folder.exists():
-        count += 1
-        folder = Path("results") / f"{stem}-{count}"
-    return folder
-
-
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Take a polite request to end (SIGTERM) as Ctrl-C, so that a partial result is written."""
-
-    def interrupt(signal_number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

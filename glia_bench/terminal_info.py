@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from glia_bench.terminal import kind_of, number
+from glia_bench.terminal_columns import kind_of, number
 
 
 def print_listing(listing: Mapping[str, Any]) -> None:

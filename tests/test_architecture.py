@@ -36,12 +36,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"sim", "workloads", "tasks"},
     "evaluation": {"sim", "workloads", "tasks", "scoring", "loading", "timeline"},
     "designer": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},
-    "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"},
-    "terminal_info": {"terminal"},
+    "terminal_records": {"terminal", "terminal_columns", "evaluation", "scoring"},
+    "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
+    "terminal_columns": {"scoring"},
+    "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer", "terminal_columns"},
+    "terminal_info": {"terminal_columns"},
     "cli": {
         *("sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"),
-        *("calibrate", "terminal", "terminal_info"),
+        *("calibrate", "doctor", "terminal", "terminal_info", "cli_records"),
     },
+    "doctor": {"sim", "evaluation"},
     "__main__": {"cli"},
     "envs": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},
     "baselines": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "envs"},
@@ -51,11 +55,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 OPEN_SIM_MODULES = {
     *("engine", "stepper", "full_stepper", "reference", "reference_latency", "modes"),
-    *("latency", "latency_file", "latency_parts", "latency_profile", "kv_capacity"),
+    *("jit", "latency", "latency_file", "latency_parts", "latency_profile", "kv_capacity"),
 }
 """Modules of sim that the rest may import."""
 
-HEAVY = {"gymnasium", "jinja2", "matplotlib", "numba", "pandas", "pyarrow", "rich"}
+HEAVY = {"distributed", "gymnasium", "jinja2", "matplotlib", "numba", "pandas", "pyarrow", "rich"}
 """Distributions that no start-up may pay for."""
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from glia_bench.cli import main
 from glia_bench.evaluation.runner import Outcome, Refusal
-from glia_bench.evaluation.trial import Trial
+from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.scoring.metrics import metric_names
 from glia_bench.scoring.record import read_record
 from glia_bench.tasks.catalog import get_task
-from glia_bench.terminal import Progress, number, plus_minus, ratio
+from glia_bench.terminal import Progress
+from glia_bench.terminal_columns import number, plus_minus, ratio
 
 TASK = "routing/paper-v0"
 SMALL = ["--task", TASK, "--loads", "0.01", "--seeds", "2", "--no-report"]
@@ -83,13 +84,15 @@ def test_run_prints_a_table_that_fits_and_writes_the_result(capsys: pytest.Captu
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     assert "…" not in out
-    table, places = out.split("\n\nLower is better.")
+    table, places = out.split("\n\nCosts: lower is better.")
     assert max(len(line) for line in table.splitlines()) <= 80
-    assert re.search(r"^llq +.* 1 ", table, re.MULTILINE)
+    assert re.search(r"^expert +.* 1 ", table, re.MULTILINE)
     record = read_record(tmp_path / "here")
     for row in record["summary"]:
         if row["load"] == 0.01:
             assert re.search(rf"^{row['policy']} .*{row['cost_mean']:.1f} ± ", table, re.MULTILINE)
+    times = r"Simulated, in seconds \(trials\): (\w+ \d\.\d+ \(2\)[,.] ){4}"
+    assert re.search(times, " ".join(places.split()))
     assert f"here/result.json  (results_id {record['results_id'][:12]})" in places
     assert f"again   glia-bench run --task {TASK} --loads 0.01" in places
 
@@ -98,10 +101,11 @@ def test_run_json_is_the_record(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     """With --json, stdout is the record that lies in the folder, with the agreed names."""
     record = call_json(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
     assert record == read_record(tmp_path / "here")
-    assert {"schema", "suite", "id", "results_id", "trials", "summary", "environment"} == record.keys()
+    assert {"schema", "suite", "id", "results_id", "designs", "trials", "summary", "environment"} == record.keys()
     wanted = {"task", "policy", "load", "seed", "status", "tier", "cost", "metrics"}
     assert wanted <= record["trials"][0].keys()
     assert list(record["trials"][0]["metrics"]) == sorted(metric_names(get_task(TASK)))
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", "expert", "round_robin"}  # with the references
     wanted = {"task", "policy", "load", "num_seeds", "expert_ratio", "expert_ratio_low", "expert_ratio_high", "score"}
     assert wanted <= record["summary"][0].keys()
 
@@ -135,9 +139,10 @@ def test_timelines_are_written_for_every_trial(capsys: pytest.CaptureFixture[str
     """With --timeline each trial names a page and a trace that lie in the folder; a second run removes the first's."""
     for seeds in (2, 1):
         options = ["--task", TASK, "--loads", "0.01", "--policy", "llq", "--no-report", "--out", "here", "--timeline"]
-        record = call_json(capsys, "run", *options, "--seeds", str(seeds))
+        assert call(capsys, "run", *options, "--seeds", str(seeds))[0] == 0
+        record = read_record(tmp_path / "here")
         named = {name for trial in record["trials"] for name in trial["timelines"]}
-        assert len(named) == 2 * seeds
+        assert len(named) == 3 * 2 * seeds  # llq, expert and round_robin
         assert named == {f"timelines/{path.name}" for path in (tmp_path / "here" / "timelines").iterdir()}
 
 
@@ -167,6 +172,16 @@ def test_report_writes_the_page_and_prints_the_table_again(capsys: pytest.Captur
     assert f"report  here/{page.name}" in out
 
 
+def test_report_shows_how_ranks_hold_on_variants(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`report --robustness` simulates again, prints a table and writes it beside the result; JSON holds the same."""
+    call_json(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
+    code, out, _ = call(capsys, "report", "here", "--robustness")
+    assert code == 0
+    assert re.search(r"^iterations 10 % slower +3 ", out, re.MULTILINE)
+    rows = call_json(capsys, "report", "here", "--robustness")["robustness"]
+    assert json.loads((tmp_path / "here" / "robustness.json").read_text())["rows"] == rows
+
+
 def test_policies_that_cannot_run_or_fail_do_not_stop_the_others(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -178,9 +193,9 @@ def test_policies_that_cannot_run_or_fail_do_not_stop_the_others(
     assert code == 1
     assert re.fullmatch(r"error: peeks\.py, line 2: route reads request\.output_tokens: no such field.*\n", err)
     assert re.search(r"^llq ", out, re.MULTILINE)
-    assert re.search(r"^_red_bad +bad_decision +route answered 17 for request 0", out, re.MULTILINE)
+    assert re.search(r"^_red_bad +0\.250 +bad_decision +route answered 17 for request 0", out, re.MULTILINE)
     record = read_record(tmp_path / "here")
-    assert {trial["policy"] for trial in record["trials"]} == {"llq", "_red_bad"}
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", "_red_bad", "expert", "round_robin"}
     assert [refused["policy"] for refused in record["environment"]["refused"]] == ["peeks"]
 
 
@@ -265,6 +280,24 @@ def test_intervals_are_printed_in_the_decimals_of_their_value() -> None:
     assert ratio(42.2, 22.4, 79.7) == "42.2 [22.4, 79.7]"
 
 
+def test_progress_says_what_runs_and_how_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 10 s, two of four new trials, six reused: a rate of 0.2 a second and 10 s left, the oldest trial named."""
+    clock = [100.0]
+    monkeypatch.setattr("glia_bench.terminal.time.monotonic", lambda: clock[0])
+    design = Design(name="mine", track="routing", kind="user", sha256="", path="mine.py")
+    trials = [Trial(design=design, task=TASK, load=0.5, seed=seed) for seed in range(4)]
+    progress = Progress(10, is_quiet=True)
+    progress.start_at(6)
+    for trial in trials:
+        progress.watch(trial, None)
+    clock[0] += 10.0
+    for trial in trials[:2]:
+        progress.watch(None, {"task": TASK, "policy": "mine", "load": 0.5, "seed": trial.seed})
+    (shown,) = progress._bars.tasks
+    assert shown.description == f"{TASK} mine load 0.5 seed 2 +1"
+    assert (shown.completed, shown.fields["pace"]) == (8, "0.20/s, 0:10 left")
+
+
 def test_refusals_do_not_move_the_progress_line() -> None:
     """The progress line takes every outcome that a run can send, also where nothing is shown."""
     with Progress(1, is_quiet=True) as progress:
@@ -291,8 +324,22 @@ def test_the_reader_of_a_pipe_may_leave(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("redirect", "code", "message"),
+    [
+        (">/dev/full", 3, "failure of the benchmark itself: its output cannot be written (No space left on device)\n"),
+        (">&-", 0, ""),
+    ],
+)
+def test_stdout_may_be_full_or_closed(tmp_path: Path, redirect: str, code: int, message: str) -> None:
+    """Where nothing can be printed there is one line about it, or none where nothing was wanted."""
+    command = f"{sys.executable} -m glia_bench list {redirect}"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (code, message)
+
+
 def test_ctrl_c_leaves_a_usable_partial_result(tmp_path: Path) -> None:
-    """While a file loops for ever, Ctrl-C ends the run: the shipped policy's trials are written, no process stays."""
+    """While a file waits for ever, one Ctrl-C ends the run soon: shipped trials are written, no process stays."""
     Path("endless.py").write_text(
         "import os, threading\n" + ROUTE + f"    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
         "    threading.Event().wait()\n"
@@ -324,12 +371,12 @@ def test_ctrl_c_leaves_a_usable_partial_result(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "interrupted after 2 of 4 trials" in err
+    assert "interrupted after 6 of 8 trials" in err
     assert "Traceback" not in err
     assert re.search(r"^llq ", out, re.MULTILINE)
     assert "report  glia-bench report here" in out
     record = read_record(tmp_path / "here")
-    assert {trial["policy"] for trial in record["trials"]} == {"llq"}
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", "expert", "round_robin"}
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -337,17 +384,16 @@ def test_ctrl_c_leaves_a_usable_partial_result(tmp_path: Path) -> None:
 def test_a_request_to_end_is_taken_as_ctrl_c(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGTERM at the start of the second trial leaves a record of the first; its handler does not outlive the run."""
-    started = []
+    """SIGTERM while the first of two trials runs lets that one end; the handler does not outlive the run."""
 
     def watch(self: Progress, trial: Trial | None, outcome: Outcome | None) -> None:
-        started.append(trial)
-        if len([trial for trial in started if trial]) == 2:
+        if trial is not None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Progress, "watch", watch)
     code, _, err = call(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
-    assert (code, err) == (1, "interrupted after 1 of 2 trials\n")
+    assert code == 1
+    assert re.fullmatch("note: stopping: no more trials .*\ninterrupted after 1 of 6 trials\n", err)
     assert len(read_record(tmp_path / "here")["trials"]) == 1
     assert signal.getsignal(signal.SIGTERM) == before

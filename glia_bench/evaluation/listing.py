@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from glia_bench.cluster import PS_PER_S, ClusterSpec, Ints, PoolSpec, SloClass
 from glia_bench.loading import facts_of, shipped_policies
 from glia_bench.scoring.metrics import OBJECTIVES, metric_names
-from glia_bench.scoring.summary import PLAIN_REFERENCE
+from glia_bench.scoring.starvation import PLAIN_REFERENCE
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, SUITES, TASKS, get_task
+from glia_bench.tasks.recorded import TRACE_MARK, recorded_task
 from glia_bench.tasks.task import Task
 
 
@@ -49,13 +51,18 @@ def everything() -> dict[str, Any]:
     }
 
 
-def task_facts(task_id: str) -> dict[str, Any]:
-    """Return one task in full.
+def task_to_show(task_id: str, trace: Path | None = None, *, skip_unfit: bool = False) -> Task:
+    """Return a task of the catalog, with a file of recorded requests as its workload if there is one.
 
     Raises:
-        UnknownTaskError: If no task has this id.
+        GliaBenchError: If no task has this id, or the file cannot be used.
     """
     task = get_task(task_id)
+    return recorded_task(task, trace, skip_unfit=skip_unfit)[0] if trace else task
+
+
+def task_facts(task: Task) -> dict[str, Any]:
+    """Return one task in full."""
     return {
         "id": task.id,
         "track": task.track,
@@ -82,8 +89,13 @@ def task_facts(task_id: str) -> dict[str, Any]:
         "published_mean_e2e_s": dict(task.published) if task.published else None,
         "needs_lengths": task.needs_lengths,
         "lengths_hint": task.lengths_hint,
-        "command": f"glia-bench run --task {task.id}" + (" --lengths FILE" if task.needs_lengths else ""),
+        "command": _command(task),
     }
+
+
+def _command(task: Task) -> str:
+    base_id, mark, _ = task.id.partition(TRACE_MARK)
+    return f"glia-bench run --task {base_id}" + (" --trace FILE" if mark else " --lengths FILE" * task.needs_lengths)
 
 
 def _cluster(cluster: ClusterSpec) -> dict[str, Any]:

@@ -5,23 +5,35 @@ A file's text is read here and only hashed; it is checked and executed in the pr
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
+from glia_bench.evaluation.folder_lock import LOCK_FILE
+from glia_bench.evaluation.journal import JOURNAL_FILE
+from glia_bench.evaluation.sealed import Season, sealed_season
 from glia_bench.evaluation.trial import Design, Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
 from glia_bench.scoring.record import RESULT_FILE
+from glia_bench.scoring.starvation import PLAIN_REFERENCE
 from glia_bench.static_check import fitting_tracks
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
+from glia_bench.tasks.recorded import recorded_task
 from glia_bench.tasks.task import Task
 from glia_bench.workloads.lengths_file import read_lengths
+from glia_bench.workloads.traces import Recording
+
+Split: TypeAlias = Literal["dev", "sealed", "both"]
 
 DEFAULT_SUITE = "quick"
 DEFAULT_NUM_SEEDS = 3
 """Seeds of a run that names tasks rather than a suite."""
+TRACE_TASK = "routing/paper-v0"
+"""Whose cluster a file of recorded requests runs on where no task is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +46,8 @@ class Plan:
         trials: All trials: seed by seed, so that an interrupted run has compared every design.
         skipped: Remarks for the user: tasks left out and why, what of the options has no effect.
         lengths_sha256: Hash of the lengths file, if one is used.
+        season: Name and commitment of the sealed cases, if there are any.
+        trace: What is known of the file of recorded requests, if one is used, for the record.
     """
 
     suite: str | None
@@ -41,6 +55,8 @@ class Plan:
     trials: tuple[Trial, ...]
     skipped: tuple[str, ...] = ()
     lengths_sha256: str | None = None
+    season: Mapping[str, str] | None = None
+    trace: dict[str, Any] | None = None
 
 
 def make_plan(
@@ -51,9 +67,14 @@ def make_plan(
     loads: Sequence[float] = (),
     num_seeds: int | None = None,
     lengths: Path | None = None,
+    trace: Path | None = None,
+    skip_unfit: bool = False,
     folder: Path | None = None,
     keeps_all_requests: bool = False,
     keeps_timelines: bool = False,
+    split: Split = "dev",
+    keeps_decisions: bool = False,
+    adds_references: bool = False,
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
 
@@ -65,18 +86,34 @@ def make_plan(
         loads: Fractions of each task's reference rate; left out, the task's default loads (the full suite: all).
         num_seeds: Seeds 0, 1, ... of each task; left out, as many as the suite says.
         lengths: Lengths file, for tasks that need one.
+        trace: File of recorded requests, to run in place of each task's own (default: on the paper's cluster).
+        skip_unfit: Leave out recorded requests that no replica can hold, rather than refuse the file.
         folder: Where tables will be written.
         keeps_all_requests: Write the per-request table of every seed rather than the first only.
         keeps_timelines: Write what every replica computed, of every trial.
+        keeps_decisions: Write what every design decided, of every trial on development seeds.
+        split: Development seeds, all cases of the sealed season, or both. Of sealed cases no tables are kept.
+        adds_references: Run the references of each task too, without which policies have no ratio and no flags.
 
     Raises:
         GliaBenchError: If something that was asked for does not exist or does not fit together.
     """
+    if trace is not None:
+        if suite is not None:
+            raise GliaBenchError(f"--trace runs on the clusters of tasks, not of a suite (got {suite!r}); pass --task")
+        task_ids = task_ids or (TRACE_TASK,)
+        num_seeds = num_seeds or 1
     if not task_ids and suite is None:
         suite = DEFAULT_SUITE
     wanted = [get_task(task_id) for task_id in dict.fromkeys(task_ids or get_suite(suite or DEFAULT_SUITE))]
+    remarks: tuple[str, ...] = ()
+    facts = None
+    if trace is not None:
+        made = [recorded_task(task, trace, skip_unfit=skip_unfit) for task in wanted]
+        wanted = [task for task, _ in made]
+        remarks, facts = _trace_remarks(trace, made, num_seeds or 1), _trace_facts(trace, made)
     tasks = [task for task in wanted if task_ids or lengths or not task.needs_lengths]
-    skipped = tuple(
+    skipped = remarks + tuple(
         f"{task.id} is left out: it needs {task.lengths_hint}; pass --lengths FILE"
         for task in wanted
         if task not in tasks
@@ -92,27 +129,56 @@ def make_plan(
             skipped += tuple(
                 f"{task.id} is left out: none of the policies is for the {track} track" for task in left_out
             )
-    trials = []
+    if split != "dev" and trace is not None:
+        raise GliaBenchError(
+            f"--trace must go with development seeds (got --split {split}); a season has its own traces"
+        )
+    season = None if split == "dev" else sealed_season()
+    if season is not None:
+        skipped += tuple(
+            f"{task.id} is left out: season {season.name!r} has no cases of it"
+            for task in tasks
+            if task.id not in season.tasks
+        )
+        tasks = [task for task in tasks if task.id in season.tasks]
+    trials: list[Trial] = []
     for task in tasks:
+        here = designs[task.track]
+        if adds_references:
+            own = {design.name for design in here}
+            references = (task.naive, task.expert, PLAIN_REFERENCE[task.track])
+            here = [*here, *(design for design in make_designs(references, task.track) if design.name not in own)]
         task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
         for load in task_loads:  # made once here, so that what is wrong with it is said before anything runs
             task.case(load, 0, known_lengths if task.needs_lengths else None)
-        trials += [
+        plain = [
             Trial(
                 design=design,
                 task=task.id,
                 load=float(load),
-                seed=seed,
+                seed=0,
                 lengths=str(lengths) if lengths and task.needs_lengths else None,
+                trace=str(trace) if trace else None,
                 folder=str(folder) if folder else None,
-                keeps_requests=keeps_all_requests or seed == 0,
-                keeps_samples=seed == 0,
-                keeps_timeline=keeps_timelines,
             )
-            for seed in range(num_seeds)
             for load in task_loads
-            for design in designs[task.track]
+            for design in here
         ]
+        if split != "sealed":
+            trials += [
+                replace(
+                    trial,
+                    seed=seed,
+                    keeps_requests=keeps_all_requests or seed == 0,
+                    keeps_samples=seed == 0,
+                    keeps_timeline=keeps_timelines,
+                    keeps_decisions=keeps_decisions,
+                )
+                for seed in range(num_seeds)
+                for trial in plain
+            ]
+        if season is not None:
+            trials += _sealed_trials(plain, season, task.id)
     is_used = any(trial.lengths for trial in trials)
     if known_lengths and not is_used:
         skipped += (f"--lengths {lengths} is not used: none of these tasks takes lengths from a file",)
@@ -127,7 +193,62 @@ def make_plan(
         trials=tuple(trials),
         skipped=skipped,
         lengths_sha256=known_lengths.sha256 if known_lengths and is_used else None,
+        season={"name": season.name, "commitment": season.commitment} if season else None,
+        trace=facts,
     )
+
+
+def _sealed_trials(plain: Sequence[Trial], season: Season, task_id: str) -> list[Trial]:
+    """Return the trials of a task on its sealed cases and unseen traces, which keep no tables."""
+    cases = [(task_id, case) for case in season.cases(task_id)] + list(season.unseen(task_id).items())
+    return [
+        replace(
+            trial,
+            task=name,
+            split="sealed",
+            seed=case.seed,
+            label=case.label,
+            season=season.commitment,
+            perturbation=case.perturbation,
+            trace=str(case.trace) if case.trace else None,
+        )
+        for name, case in cases
+        for trial in plain
+    ]
+
+
+def _trace_facts(path: Path, made: Sequence[tuple[Task, Recording]]) -> dict[str, Any]:
+    """Return what a record says about the file that its workload came from."""
+    _, first = made[0]
+    return {
+        "file": path.name,
+        "sha256": first.sha256,
+        "format": first.format,
+        "num_rows": first.num_rows,
+        "tasks": {
+            task.id: {
+                "num_requests": len(recording.trace),
+                "left_out": recording.left_out,
+                "not_replayed": list(recording.unused),
+            }
+            for task, recording in made
+        },
+    }
+
+
+def _trace_remarks(path: Path, made: Sequence[tuple[Task, Recording]], num_seeds: int) -> tuple[str, ...]:
+    """Return what the user should know about a file of recorded requests."""
+    remarks = []
+    for task, recording in made:
+        parts = [
+            f"{len(recording.trace):,} requests, {task.reference_rate_rps:.3g} requests/s at load 1",
+            *(f"{count:,} left out ({reason})" for reason, count in recording.left_out.items()),
+            *([f"not replayed: {', '.join(recording.unused)}"] if recording.unused else []),
+        ]
+        remarks.append(f"{path} ({recording.format}) on {task.id}: {'; '.join(parts)}")
+    if num_seeds > 1:
+        remarks.append("the trace is the same for every seed: seeds vary what the cluster and the policies draw")
+    return tuple(remarks)
 
 
 def _designs_by_track(references: Sequence[str], tracks: Sequence[Track]) -> dict[Track, list[Design]]:
@@ -202,15 +323,27 @@ def check_folder(folder: Path) -> None:
     """Check that results can be written into a folder that may not exist yet.
 
     Raises:
-        GliaBenchError: If it is a file or cannot be made.
+        GliaBenchError: If it is a file, cannot be made, or holds something else.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        others = sorted(file.name for file in folder.iterdir())
     except OSError as error:
         raise GliaBenchError(f"results folder {folder} cannot be made ({error.strerror}); give another --out") from None
-    others = sorted(file.name for file in folder.iterdir())
-    if others and RESULT_FILE not in others:
+    if others and not {RESULT_FILE, JOURNAL_FILE, LOCK_FILE} & set(others):  # a killed run leaves one of the last two
         raise GliaBenchError(
             f"results folder {folder} must be new, empty or an earlier run's (it holds {others[0]!r} and no "
             f"{RESULT_FILE}); give another --out"
         )
+
+
+def new_folder(suite: str | None, tasks: Sequence[str]) -> Path:
+    """Return a folder below results/ that does not exist yet."""
+    what = "-".join(tasks).replace("/", "-")[:80] or suite or DEFAULT_SUITE
+    stem = f"{what}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path("results") / stem
+    count = 1
+    while folder.exists():
+        count += 1
+        folder = Path("results") / f"{stem}-{count}"
+    return folder

@@ -6,7 +6,6 @@ every trial, so that no trial sees what an earlier one left behind. Limits on ti
 """
 
 import dataclasses
-import math
 import time
 import traceback
 from dataclasses import dataclass
@@ -15,20 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glia_bench.case import Case
-from glia_bench.cluster import PS_PER_S
-from glia_bench.errors import InvalidPolicyError
+from glia_bench.errors import InvalidPolicyError, InvalidTraceError
+from glia_bench.evaluation.decisions import replaying, tier_of, write_log
+from glia_bench.evaluation.samples import sample_frame, sample_interval_s
+from glia_bench.evaluation.sealed import guarded
 from glia_bench.policy import TRACKS, Policy, Track
 from glia_bench.scoring.metrics import METRICS, cost, group_metrics, request_frame, trial_metrics
 from glia_bench.scoring.record import TrialRecord, write_atomically
-from glia_bench.types import RunResult, Samples, Status
+from glia_bench.scoring.robustness import VARIANTS
+from glia_bench.tasks.perturbation import NONE, Perturbation
+from glia_bench.types import RunResult, Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from glia_bench.tasks.task import Task
     from glia_bench.workloads.lengths_file import Lengths
-
-NUM_SAMPLES = 500
-"""Samples of the cluster's state between the first and the last arrival, about."""
 
 WARM_UP_TASK, WARM_UP_LOAD = "routing/paper-v0", 0.01
 """Some 75 requests: enough to pass through every compiled function."""
@@ -70,10 +71,19 @@ class Trial:
         load: Fraction of the task's reference rate.
         seed: Seed of the case.
         lengths: Path of a lengths file, for tasks that need one.
+        trace: Path of the file of recorded requests that a task is made from, for such tasks.
         folder: Where tables go; None writes none.
         keeps_requests: Whether the per-request table is written.
         keeps_samples: Whether the cluster's state is sampled and written.
         keeps_timeline: Whether every iteration is logged and drawn.
+        split: "dev", or "sealed": then the record says `label` where the seed would stand, and messages say little.
+        label: Name of a sealed case.
+        season: Commitment of its season.
+        perturbation: How the case differs from the task.
+        tier: How the hooks must run.
+        keeps_decisions: Whether the log of its decisions is written.
+        replays: Path of such a log, to answer in place of the design.
+        variant: A key of `scoring.robustness.VARIANTS`, by which the cluster differs from the task's; or empty.
     """
 
     design: Design
@@ -81,10 +91,19 @@ class Trial:
     load: float
     seed: int
     lengths: str | None = None
+    trace: str | None = None
     folder: str | None = None
     keeps_requests: bool = False
     keeps_samples: bool = False
     keeps_timeline: bool = False
+    split: Literal["dev", "sealed"] = "dev"
+    label: str = ""
+    season: str = ""
+    perturbation: Perturbation = NONE
+    tier: Literal["auto", "compiled", "python"] = "auto"
+    keeps_decisions: bool = False
+    replays: str | None = None
+    variant: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as JSON values."""
@@ -93,12 +112,18 @@ class Trial:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Trial":
         """Return the trial that `to_json` wrote."""
-        return cls(**{**fields, "design": Design(**fields["design"])})
+        parts = {"design": Design(**fields["design"]), "perturbation": Perturbation(**fields["perturbation"])}
+        return cls(**{**fields, **parts})
+
+    @property
+    def shown_seed(self) -> int | str:
+        """What records and people see: the seed, or the label of a sealed case."""
+        return self.label if self.split == "sealed" else self.seed
 
     @property
     def requests_path(self) -> str:
         """Per-request table (`metrics.request_frame`), relative to the result's folder."""
-        return f"records/{self.task}/{self.design.name}/load={self.load},seed={self.seed}.parquet"
+        return f"records/{self.task}/{self.design.name}/load={self.load},seed={self.shown_seed}.parquet"
 
     @property
     def samples_path(self) -> str:
@@ -109,7 +134,7 @@ class Trial:
     def timeline_stem(self) -> str:
         """Timelines, relative to the result's folder, without the ends of their names."""
         task = self.task.replace("/", "-")
-        return f"timelines/{task}-{self.design.name}-{self.load:g}-{self.seed}"
+        return f"timelines/{task}-{self.design.name}-{self.load:g}-{self.shown_seed}"
 
 
 def trial_record(
@@ -125,6 +150,7 @@ def trial_record(
         **known: Other fields of the record.
     """
     fields = {"cost", "metrics", "groups", "workload_sha256", "sim_s", "notes", "records", "samples", "timelines"}
+    fields |= {"decisions", "decisions_sha256"}
     unknown = known.keys() - fields
     assert not unknown, unknown
     return {
@@ -133,9 +159,10 @@ def trial_record(
         "kind": trial.design.kind,
         "policy_sha256": trial.design.sha256,
         "load": trial.load,
-        "seed": trial.seed,
+        "split": trial.split,
+        "seed": trial.shown_seed,
         "status": status,
-        "message": message,
+        "message": message if trial.split == "dev" else guarded(message),
         "tier": result.tier if result else None,
         "cost": None,
         "metrics": dict.fromkeys(METRICS),
@@ -149,6 +176,8 @@ def trial_record(
         "notes": [],
         "records": None,
         "samples": None,
+        "decisions": None,
+        "decisions_sha256": None,
         "timelines": [],
         **known,
     }
@@ -164,15 +193,18 @@ def run_trial(trial: Trial) -> TrialRecord:
         InvalidPolicyError: If the design breaks the hook contract, so that there is nothing to run.
     """
     from glia_bench.sim.engine import simulate
-    from glia_bench.tasks.catalog import get_task
 
     try:
-        policy = _load(trial.design)
-        task = get_task(trial.task)
-        case = _case(trial.task, trial.load, trial.seed, trial.lengths)
+        design = trial.design
+        policy = replaying(Path(trial.replays), design.name, design.track) if trial.replays else _load(design)
+        task = _task(trial.task, trial.trace)
+        case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace, trial.perturbation)
+        if trial.variant:
+            case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
-        result = simulate(case, policy, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline)
+        tier = tier_of(policy) if trial.replays else trial.tier
+        result = simulate(case, policy, tier=tier, sample_interval_s=interval_s, log_iterations=trial.keeps_timeline)
         known: dict[str, Any] = {
             "sim_s": time.perf_counter() - start,
             "workload_sha256": case.trace.sha256,
@@ -192,7 +224,7 @@ def run_trial(trial: Trial) -> TrialRecord:
             metrics=trial_metrics(case, result, task),
             groups=group_metrics(case, result),
             **known,
-            **_write_tables(trial, case, result),
+            **_write_tables(trial, case, policy, result),
             **_write_timelines(trial, case, result),
         )
     except InvalidPolicyError:
@@ -208,7 +240,9 @@ def needs_full_engine(trial: Trial) -> bool:
     from glia_bench.sim.engine import is_plain
 
     design = trial.design
-    case = _small_case(trial.task)
+    case = _case(trial.task, trial.load, trial.seed, None, trial.trace) if trial.trace else _small_case(trial.task)
+    if trial.variant:
+        case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
     if trial.keeps_timeline:
         return True
     if design.source is None:
@@ -278,11 +312,25 @@ def _shipped(name: str, track: Track) -> Policy:
 
 
 @lru_cache(maxsize=8)
-def _case(task: str, load: float, seed: int, lengths: str | None) -> Case:
+def _case(
+    task: str, load: float, seed: int, lengths: str | None, trace: str | None, perturbation: Perturbation = NONE
+) -> Case:
     """Return a case; policies that follow each other on one case share it."""
-    from glia_bench.tasks.catalog import get_task
+    return _task(task, trace).case(load, seed, _lengths(lengths), perturbation)
 
-    return get_task(task).case(load, seed, _lengths(lengths))
+
+@lru_cache(maxsize=2)
+def _task(task: str, trace: str | None) -> "Task":
+    """Return a task of the catalog, or the one that a file was found to make when the run was planned."""
+    from glia_bench.tasks.catalog import get_task
+    from glia_bench.tasks.recorded import TRACE_MARK, recorded_task
+
+    if trace is None:
+        return get_task(task)
+    made, _ = recorded_task(get_task(task.partition(TRACE_MARK)[0]), Path(trace), skip_unfit=True)
+    if made.id != task:
+        raise InvalidTraceError(f"{trace} has changed since the run was planned: it makes {made.id}, not {task}")
+    return made
 
 
 @cache
@@ -294,33 +342,7 @@ def _lengths(path: str | None) -> "Lengths | None":
     return read_lengths(Path(path))
 
 
-def sample_interval_s(case: Case) -> float:
-    """Return an interval of 1, 2 or 5 times a power of ten that gives about `NUM_SAMPLES` up to the last arrival."""
-    last_ps = int(case.trace.arrival_ps[case.trace.num_clock - 1])
-    exact = max(last_ps / PS_PER_S / NUM_SAMPLES, 0.01)
-    power = 10.0 ** math.floor(math.log10(exact))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= exact * 0.999)
-
-
-def sample_frame(samples: Samples) -> "pd.DataFrame":
-    """Return samples as a table, one row per instant.
-
-    Columns: time_s, held, and per replica k waiting_k, running_k, allocated_blocks_k.
-    """
-    import numpy as np
-    import pandas as pd
-
-    columns: dict[str, Any] = {
-        "time_s": np.arange(len(samples.held)) * samples.interval_s,
-        "held": samples.held.astype(np.int32),
-    }
-    for name in ("waiting", "running", "allocated_blocks"):
-        table = getattr(samples, name).astype(np.int32)
-        columns |= {f"{name}_{replica}": table[:, replica] for replica in range(table.shape[1])}
-    return pd.DataFrame(columns)
-
-
-def _write_tables(trial: Trial, case: Case, result: RunResult) -> dict[str, str]:
+def _write_tables(trial: Trial, case: Case, policy: Policy, result: RunResult) -> dict[str, str]:
     """Write the tables that the trial asks for; return the record's fields that name them."""
     written: dict[str, str] = {}
     if trial.folder is None:
@@ -331,6 +353,10 @@ def _write_tables(trial: Trial, case: Case, result: RunResult) -> dict[str, str]
     if trial.keeps_samples and result.samples is not None:
         _write_table(Path(trial.folder) / trial.samples_path, sample_frame(result.samples))
         written["samples"] = trial.samples_path
+    if trial.keeps_decisions:
+        name = trial.requests_path.replace("records/", "decisions/", 1)
+        if sha256 := write_log(Path(trial.folder) / name, case, policy, result):
+            written |= {"decisions": name, "decisions_sha256": sha256}
     return written
 
 
@@ -342,7 +368,7 @@ def _write_timelines(trial: Trial, case: Case, result: RunResult) -> dict[str, l
 
     folder = Path(trial.folder)
     (folder / trial.timeline_stem).parent.mkdir(parents=True, exist_ok=True)
-    title = f"{trial.task}, {trial.design.name}, load {trial.load:g}, seed {trial.seed}"
+    title = f"{trial.task}, {trial.design.name}, load {trial.load:g}, seed {trial.shown_seed}"
     paths = write_timelines(case, result, folder / trial.timeline_stem, title)
     return {"timelines": [path.relative_to(folder).as_posix() for path in paths]}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from glia_bench.scoring import plots
-from glia_bench.scoring.plots import Curve, Dot, Floats, PanelAxes, State
+from glia_bench.scoring.plots import Curve, Dot, Floats, PanelAxes, Spot, State
 from glia_bench.scoring.svg import PUBLISHED_SWATCH, Style
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def highlighted(rows: Sequence[Row], *, naive: str | None, expert: str | None) -
     """
     ranked = [row for row in rows if row.get("cost_mean") is not None]
     names = [str(row["policy"]) for row in ranked]
-    reference = next((str(row["reference"]) for row in ranked if row.get("reference")), None)
-    references = (naive, expert, reference)
+    plain = next((str(row["plain"]) for row in ranked if row.get("plain")), None)
+    references = (naive, expert, plain)
     by_kind = {
         kind: [str(row["policy"]) for row in ranked if row.get("kind") == kind and row["policy"] not in references]
         for kind in ("user", "published_ai", "human")
     }
     published = [str(row["policy"]) for row in ranked if row.get("published_s") is not None]
-    roles = [expert, reference, *by_kind["published_ai"][:1], naive, *by_kind["user"][:MAX_USER_POLICIES], *names[:1]]
+    roles = [expert, plain, *by_kind["published_ai"][:1], naive, *by_kind["user"][:MAX_USER_POLICIES], *names[:1]]
     wanted = [*roles, *by_kind["human"][:1], *published, *names]
     return list(dict.fromkeys(name for name in wanted if name in names))[:MAX_HIGHLIGHTED]
 
@@ -199,23 +199,45 @@ def load_figure(
 
 
 def ratio_figure(key: str, rows: Sequence[Row], policies: Sequence[str], styles: Mapping[str, Style]) -> Figure | None:
-    """Return the ratio to the plain reference against load; None where there is no such reference."""
-    curves = _against_load(rows, policies, styles, ("ratio", "ratio_low", "ratio_high"))
-    reference = next((row["reference"] for row in rows if row.get("reference")), None)
-    if not curves or reference is None:
+    """Return `expert_ratio` against load; None where the expert was not run."""
+    fields = ("expert_ratio", "expert_ratio_low", "expert_ratio_high")
+    curves = _against_load(rows, policies, styles, fields)
+    if not curves:
         return None
-    axis_label = f"ratio to {reference}"
+    axis_label = "expert ratio"
     return Figure(
-        title=f"Ratio to {reference} against load",
+        title="Expert ratio against load",
         svg=plots.cost_against_load(
             f"{key}-ratio", f"{axis_label} against load. {_at_top(curves)}", list(curves.values()), axis_label
         ),
         how_to_read=(
-            f"Each point is a policy's cost over that of {reference} on the same traces, with its 95 % interval; below "
-            f"1 is better than {reference}. What makes a trace hard for all cancels here, so differences show that the "
+            "Each point is the human expert's cost over the policy's on the same traces, with its 95 % interval; above "
+            "1 is better than the expert. What makes a trace hard for all cancels here, so differences show that the "
             "means hide."
         ),
         **_legend(list(curves), styles),
+    )
+
+
+def front_figure(key: str, rows: Sequence[Row], styles: Mapping[str, Style]) -> Figure | None:
+    """Return GPU hours against SLO attainment; None where the fleet cannot change."""
+    spots = []
+    for row in rows:
+        known = row.get("metrics") or {}
+        if None not in (known.get("replicas_started"), known.get("gpu_hours"), known.get("slo_attainment")):
+            attained = 100.0 * known["slo_attainment"]
+            spots.append(Spot(name=row["policy"], style=styles.get(row["policy"]), x=known["gpu_hours"], y=attained))
+    if not spots:
+        return None
+    label = "GPU hours and SLO attainment: " + "; ".join(f"{s.name} {s.x:.4g} h, {s.y:.3g} %" for s in spots)
+    return Figure(
+        title="GPU hours and SLO attainment",
+        svg=plots.front(f"{key}-front", label, spots),
+        how_to_read=(
+            "Further left is cheaper, further up serves more requests within their SLO. The line joins the policies "
+            "that no other beats in both: which of them is best depends on the price of a missed SLO."
+        ),
+        **_legend([spot.name for spot in spots], styles),
     )
 
 

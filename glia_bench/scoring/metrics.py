@@ -277,18 +277,28 @@ def trial_metrics(case: Case, result: RunResult, task: "Task") -> dict[str, floa
 
 
 def group_metrics(case: Case, result: RunResult) -> dict[str, dict[str, dict[str, float]]]:
-    """Return how each SLO class and each tenant fared, where there are several.
+    """Return how requests of each prompt-length decile fared, and of each SLO class and tenant where there are several.
+
+    Decile k holds the prompts longer than the (k - 1)-th tenth and at most as long as the k-th; equal prompts stay
+    together, so with few distinct lengths there are fewer groups.
 
     Returns:
-        "slo_class" to name and "tenant" to number, each to num_requests, slo_attainment, and the means of e2e_s, ttft_s
-        and slowdown; groups without requests are left out.
+        "prompt_decile" to number from 1, "slo_class" to name and "tenant" to number, each to num_requests,
+        slo_attainment, and the means of e2e_s, ttft_s and slowdown; groups without requests are left out.
     """
     trace, times = case.trace, request_times(case, result)
     met, slowdowns = slo_met(case, result, times), _slowdowns(times)
+    ends = [_rank(len(trace), 100 * tenth) for tenth in range(1, 11)]
+    edges = np.unique(np.sort(trace.prompt_tokens)[ends])
+    deciles = [str(number) for number in range(1, len(edges) + 1)]
     classes = [slo.name for slo in case.cluster.slo_classes]
     tenants = [str(tenant) for tenant in range(case.cluster.num_tenants)]
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for kind, names, column in (("slo_class", classes, trace.slo_class), ("tenant", tenants, trace.tenant)):
+    for kind, names, column in (
+        ("prompt_decile", deciles, np.searchsorted(edges, trace.prompt_tokens)),
+        ("slo_class", classes, trace.slo_class),
+        ("tenant", tenants, trace.tenant),
+    ):
         if len(names) > 1 and column is not None:
             rows = {name: np.flatnonzero(column == number) for number, name in enumerate(names)}
             found[kind] = {

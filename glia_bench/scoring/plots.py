@@ -80,6 +80,16 @@ class PanelAxes:
     kv_unit: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """One policy in the plane of GPU hours (x) and SLO attainment (y, %)."""
+
+    name: str
+    style: Style | None
+    x: float
+    y: float
+
+
 def _plain(value: float, _position: int | None = None) -> str:
     return f"{value:g}"
 
@@ -234,7 +244,8 @@ def cost_against_load(key: str, label: str, curves: Sequence[Curve], axis_label:
             _log_axis(axes.yaxis, low, high)
             axis_label += " (log scale)"
         else:
-            axes.set_ylim(0, high * 1.06 or 1.0)
+            tallest = max((float(curve.high.max()) for curve in curves if curve.high is not None), default=high)
+            axes.set_ylim(0, max(high * 1.06, min(tallest * 1.02, 1.6 * high)) or 1.0)
         if len(loads) <= 8:
             axes.set_xticks(loads)
         else:
@@ -242,4 +253,55 @@ def cost_against_load(key: str, label: str, curves: Sequence[Curve], axis_label:
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
         axes.set_xlabel("load, share of the reference rate")
         axes.set_ylabel(axis_label)
+        return render(figure, key, label)
+
+
+def front(key: str, label: str, spots: Sequence[Spot]) -> str:
+    """Return SLO attainment (y, %) over GPU hours (x), and the line of those that none beats in both."""
+    from matplotlib.ticker import MaxNLocator
+
+    best, line = -1.0, []
+    for spot in sorted(spots, key=lambda spot: (spot.x, -spot.y)):
+        if spot.y > best:
+            best = spot.y
+            line.append(spot)
+    with drawing():
+        figure, (axes,) = new_figure(WIDTH, HEIGHT, [(52, 12, 14, 44)])
+        steps: dict[str, Any] = {"drawstyle": "steps-post", "color": MUTED, "linewidth": 1, "zorder": 2}
+        axes.plot([spot.x for spot in line], [spot.y for spot in line], **steps)
+        for spot in spots:
+            colour = spot.style.sentinel if spot.style else MUTED
+            marker = MARKERS[spot.style.dash] if spot.style else "o"
+            size = 7 if spot.style else 4.5
+            axes.plot([spot.x], [spot.y], marker=marker, color=colour, markersize=size, linestyle="none", zorder=3)
+        widest = max(spot.x for spot in spots) or 1.0
+        narrowest = min(spot.x for spot in spots)
+        pad = max(0.08 * (widest - narrowest), 0.03 * widest)
+        low = min(spot.y for spot in spots)
+        axes.set_xlim(max(0.0, narrowest - pad), widest + pad)
+        axes.set_ylim(max(0.0, low - 0.08 * (100 - low) - 1.0), 101)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_yticks(
+            [tick for tick in MaxNLocator(5).tick_values(axes.get_ylim()[0], 100.0) if 0.0 <= tick <= 100.0]
+        )
+        axes.set_ylim(max(0.0, low - 0.08 * (100 - low) - 1.0), 101)
+        axes.set_xlabel("GPU hours")
+        axes.set_ylabel("SLO attained, %")
+        return render(figure, key, label)
+
+
+def profiles(key: str, label: str, curves: Sequence[Curve]) -> str:
+    """Return the share of cells (y, %) whose expert ratio is above x (logarithmic), one line per policy."""
+    with drawing():
+        figure, (axes,) = new_figure(WIDTH, HEIGHT, [(52, 10, 14, 44)])
+        axes.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1.5)
+        for curve in _others_first(curves):
+            _draw(axes, curve)
+        axes.set_xscale("log")
+        axes.set_xlim(float(curves[0].x[0]), float(curves[0].x[-1]))
+        _log_axis(axes.xaxis, float(curves[0].x[0]), float(curves[0].x[-1]))
+        axes.set_ylim(0, 101)
+        axes.set_yticks([0, 25, 50, 75, 100])
+        axes.set_xlabel("expert ratio (log scale)")
+        axes.set_ylabel("cells above it, %")
         return render(figure, key, label)

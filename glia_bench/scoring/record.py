@@ -5,7 +5,9 @@ case, how it ended, what it cost, and the hashes of its decisions and records. `
 environment and timings. Both are SHA-256 over canonical JSON: UTF-8, keys sorted by code point, no spaces, no NaN or
 infinity, floats as Python's shortest representation that reads back to the same bits, integers as integers.
 
-Signatures, design cost and report measures are not modelled here.
+A record is enough to run all of it again: it holds the text of every design that came from a file, and of what it does
+not hold the hashes: workloads, files that the user brought, shipped policies, the simulator's own sources. Signatures
+(`scoring.signature`) stand beside both ids. Design cost and report measures are not modelled here.
 """
 
 import hashlib
@@ -23,6 +25,7 @@ SCHEMA = 1
 RESULT_FILE = "result.json"
 
 TrialRecord: TypeAlias = dict[str, Any]
+DesignRecord: TypeAlias = dict[str, Any]
 ResultRecord: TypeAlias = dict[str, Any]
 
 RESULT_FIELDS = (
@@ -39,6 +42,9 @@ RESULT_FIELDS = (
     "records_sha256",
 )
 """Fields of a trial that enter `results_id`; the rest (names, timings, messages, paths) may differ between machines."""
+
+DESIGN_FIELDS = frozenset({"name", "track", "kind", "sha256", "source"})
+"""Fields of a design; the source is null for shipped ones."""
 
 
 def canonical(value: Any) -> bytes:
@@ -73,12 +79,26 @@ def results_id(trials: Iterable[TrialRecord]) -> str:
 
 
 def record_id(record: ResultRecord) -> str:
-    """Return the SHA-256 of the whole record but its `id`."""
-    return hashlib.sha256(canonical({key: value for key, value in record.items() if key != "id"})).hexdigest()
+    """Return the SHA-256 of the whole record but its `id` and its signature."""
+    return hashlib.sha256(
+        canonical({key: value for key, value in record.items() if key not in ("id", "signature")})
+    ).hexdigest()
+
+
+def in_order(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return trials in the order of records: by task, load, policy and seed, the labels of sealed cases last."""
+    return sorted(trials, key=lambda t: (t["task"], t["load"], t["policy"], isinstance(t["seed"], str), t["seed"]))
 
 
 def build_record(
-    *, suite: str | None, trials: list[TrialRecord], summary: list[dict[str, Any]], environment: dict[str, Any]
+    *,
+    suite: str | None,
+    trials: Iterable[TrialRecord],
+    summary: list[dict[str, Any]],
+    environment: dict[str, Any],
+    designs: Iterable[DesignRecord] = (),
+    season: Mapping[str, str] | None = None,
+    gaps: list[dict[str, Any]] | None = None,
 ) -> ResultRecord:
     """Return a record with its ids; trials in a fixed order, whichever finished first.
 
@@ -87,16 +107,24 @@ def build_record(
         trials: One record per trial.
         summary: Rows made by `glia_bench.scoring.summary.summarise`.
         environment: Versions, machine, timestamps and how the run was asked for.
+        designs: Every design, with its `DESIGN_FIELDS`.
+        season: Name and commitment of the season whose sealed cases were run.
+        gaps: Rows made by `glia_bench.scoring.gaps.gap_rows`, where both splits were run.
     """
-    ordered = sorted(trials, key=lambda t: (t["task"], t["load"], t["policy"], t["seed"]))
+    ordered = in_order(trials)
     record: ResultRecord = {
         "schema": SCHEMA,
         "suite": suite,
         "results_id": results_id(ordered),
+        "designs": sorted(designs, key=lambda design: (design["track"], design["name"])),
         "trials": ordered,
         "summary": summary,
         "environment": environment,
     }
+    if season is not None:
+        record["season"] = dict(season)
+    if gaps is not None:
+        record["gaps"] = gaps
     return {**record, "id": record_id(record)}
 
 
@@ -140,7 +168,11 @@ def read_record(path: Path) -> ResultRecord:
     missing = [key for key in ("id", "results_id", "trials", "summary", "environment") if key not in record]
     if missing:
         raise GliaBenchError(f"{file} must hold {', '.join(missing)} (missing); run the benchmark again")
-    for name, expected in (("results_id", results_id(record["trials"])), ("id", record_id(record))):
+    try:
+        ids = {"results_id": results_id(record["trials"]), "id": record_id(record)}
+    except (TypeError, KeyError) as error:
+        raise GliaBenchError(f"trials of {file} must be as `glia-bench run` writes them ({error!r})") from None
+    for name, expected in ids.items():
         if record[name] != expected:
             raise GliaBenchError(
                 f"{name} of {file} must match its content (says {str(record[name])[:12]}, content gives "

@@ -22,7 +22,7 @@ FOREGROUND, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 """Sentinel colours of text, secondary text and other policies, grid lines, and the page itself."""
 HUES = ("#050505", "#060606", "#070707", "#080808", "#090909", "#0a0a0a")
 """Sentinel colours of policies. Their light and dark values, Okabe and Ito's palette (jfly.uni-koeln.de/color) moved to
-at least 2.9 : 1 against either background, are CSS variables in the template."""
+at least 3 : 1 against either background, are CSS variables in the template."""
 VARIABLES: dict[str, str] = {
     FOREGROUND: "var(--fg)",
     MUTED: "var(--muted)",

@@ -1,211 +1,221 @@
-"""The report's tables: summary rows and trials to text cells, rounded once, here.
+"""The report's tables of one task: summary rows and trials to cells; and the tables of failures and of policies."""
 
-A column has one number of decimals, chosen so that its smallest value keeps two significant digits. A number that is
-missing is a dash. Layout and escaping are the template's.
-"""
-
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from glia_bench.scoring.metrics import OBJECTIVES
+from glia_bench.scoring.columns import (
+    DASH,
+    RATIO_DECIMALS,
+    Column,
+    Columns,
+    Row,
+    Table,
+    TableRow,
+    cost_head,
+    decimals,
+    metric,
+    objective,
+)
+from glia_bench.scoring.metrics import METRICS, OBJECTIVES
 from glia_bench.scoring.svg import Style
 
-Row: TypeAlias = Mapping[str, Any]
-
-DASH = "\N{EN DASH}"
-RATIO_DECIMALS = 3
-MAX_DECIMALS = 3
+Address: TypeAlias = Callable[[str, float | None], str]
+"""(policy, load or None for all) -> where its cases are listed, or ""."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column.
+def no_address(policy: str, load: float | None) -> str:
+    """Lead nowhere."""
+    return ""
 
-    Attributes:
-        title: Head.
-        style: CSS classes of head and cells: "num", "range", "text" ...
-        term: Anchor of the term that explains it, or "".
+
+def headline_table(
+    rows: Sequence[Row], styles: Mapping[str, Style], caption: str, address: Address = no_address
+) -> Table:
+    """Return one row per policy at one load: cost, score, tail, first token, restarts, status; best first.
+
+    Columns that would be empty or say the same in every row are left out.
+
+    Args:
+        rows: Summary rows of one task and load.
+        styles: Policy to style, for swatches.
+        caption: Title.
+        address: Where numbers lead.
     """
-
-    title: str
-    style: str = ""
-    term: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRow:
-    """One row: its name, the cells after it, its swatch markup and CSS classes."""
-
-    name: str
-    cells: tuple[str, ...]
-    swatch: str = ""
-    style: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table as the template prints it; the first column is the rows' names."""
-
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[TableRow, ...]
-
-    @property
-    def has_swatches(self) -> bool:
-        """Whether names must be indented by a swatch's width."""
-        return any(row.swatch for row in self.rows)
-
-
-def decimals(values: Iterable[float | None]) -> int:
-    """Return how many decimals keep two significant digits of the smallest positive value: 1 to `MAX_DECIMALS`."""
-    smallest = min((abs(value) for value in values if value), default=1.0)
-    return min(MAX_DECIMALS, max(1, 1 - math.floor(math.log10(smallest))))
-
-
-def fixed(value: float | None, places: int) -> str:
-    """Return a number with so many decimals, or a dash."""
-    return DASH if value is None else f"{value:.{places}f}"
-
-
-def span(low: float | None, high: float | None, places: int) -> str:
-    """Return an interval in brackets, or an empty cell where there is none."""
-    return "" if low is None or high is None else f"[{low:.{places}f}, {high:.{places}f}]"
-
-
-def objective(rows: Sequence[Row]) -> tuple[str, str]:
-    """Return what `cost_mean` is, and its unit; results of versions with one objective do not name it."""
-    goal = OBJECTIVES.get(str(rows[0].get("objective") or "mean_e2e_s")) if rows else None
-    return (goal.title, goal.unit) if goal else ("cost", "")
-
-
-def _metric(row: Row, name: str) -> float | None:
-    value = (row.get("metrics") or {}).get(name)
-    return None if value is None else float(value)
-
-
-def _percent(row: Row, *names: str) -> float | None:
-    """Return the sum of shares as per cent; shares that the task does not have count as 0, unless it has none."""
-    parts = [value for name in names if (value := _metric(row, name)) is not None]
-    return 100.0 * sum(parts) if parts else None
-
-
-def headline_table(rows: Sequence[Row], styles: Mapping[str, Style], caption: str) -> Table:
-    """Return one row per policy at one load: cost, ratio, tail, first token, restarts, status; best first.
-
-    Columns that would be empty or say the same in every row (published values, cached tokens, GPU hours of a fleet that
-    cannot change, requests not served, SLO attainment, seeds) are left out.
-    """
-    title, unit = objective(rows)
+    title, _ = objective(rows)
     is_latency = title == OBJECTIVES["mean_e2e_s"].title
-    columns: list[tuple[Column, list[str]]] = [
-        (Column(title="kind", term="kind"), [str(row.get("kind") or DASH) for row in rows])
-    ]
-
-    def add(title: str, term: str, values: Sequence[float | None], *, style: str = "num") -> int:
-        places = decimals(values)
-        columns.append((Column(title=title, style=style, term=term), [fixed(value, places) for value in values]))
-        return places
-
-    def add_interval(low: str, high: str, places: int) -> None:
-        cells = [span(row.get(low), row.get(high), places) for row in rows]
-        if any(cells):
-            columns.append((Column(title="95 %", style="range", term="interval"), cells))
-
-    places = add(
-        "mean E2E, s" if is_latency else ", ".join(part for part in (title, unit) if part),
-        "e2e" if is_latency else "cost",
+    columns = Columns(len(rows))
+    columns.texts("kind", [str(row.get("kind") or DASH) for row in rows], term="kind")
+    add_rank(columns, rows)
+    places = columns.numbers(
+        cost_head(rows),
         [row.get("cost_mean") for row in rows],
+        term="e2e" if is_latency else "cost",
         style="num lead",
     )
-    add_interval("cost_low", "cost_high", places)
+    columns.intervals(rows, "cost", places)
+    add_scores(columns, rows)
+    columns.texts("status", [status_text(row) for row in rows], term="status")
     if any(row.get("published_s") is not None for row in rows):
-        add("published, s", "published", [row.get("published_s") for row in rows])
-    reference = next((row["reference"] for row in rows if row.get("reference")), None)
-    if reference:
-        cells = [fixed(row.get("ratio"), RATIO_DECIMALS) for row in rows]
-        columns.append((Column(title=f"ratio to {reference}", style="num", term="ratio"), cells))
-        add_interval("ratio_low", "ratio_high", RATIO_DECIMALS)
-    if not is_latency:
-        add("mean E2E, s", "e2e", [_metric(row, "e2e_mean_s") for row in rows])
-    add("P99 E2E, s", "e2e", [_metric(row, "e2e_p99_s") for row in rows])
-    add("mean TTFT, s", "ttft", [_metric(row, "ttft_mean_s") for row in rows])
-    columns.append(
-        (
-            Column(title="restarted, %", style="num", term="preemption"),
-            [fixed(_percent(row, "restarted_fraction"), 1) for row in rows],
-        )
-    )
-    cached = [_percent(row, "cached_token_fraction") for row in rows]
-    if any(cached):
-        add("cached, %", "cached", cached)
-    if any(_metric(row, "replicas_started") is not None for row in rows):
-        add("GPU hours", "gpu", [_metric(row, "gpu_hours") for row in rows])
-    unserved = [_percent(row, "rejected_fraction", "expired_fraction", "unfinished_fraction") for row in rows]
-    if any(unserved):
-        columns.append(
-            (Column(title="not served, %", style="num", term="unserved"), [fixed(value, 1) for value in unserved])
-        )
-    attained = [_percent(row, "slo_attainment") for row in rows]
-    if any(value is not None and value < 100.0 for value in attained):
-        columns.append(
-            (Column(title="SLO attained, %", style="num", term="slo"), [fixed(value, 1) for value in attained])
-        )
+        columns.numbers("published, s", [row.get("published_s") for row in rows], term="published")
+    columns.metrics(rows, is_latency=is_latency)
     seeds = [str(row.get("num_seeds", DASH)) for row in rows]
     if len(set(seeds)) > 1:
-        columns.append((Column(title="seeds", style="num", term="task"), seeds))
-    columns.append((Column(title="status", term="status"), [_status(row) for row in rows]))
-    best = next((row["policy"] for row in rows if row.get("cost_mean") is not None), None)
+        columns.texts("seeds", seeds, term="task", style="num")
+    best = best_policies(rows)
+
+    def table_row(index: int, row: Row) -> TableRow:
+        name, load = str(row["policy"]), row.get("load")
+        href = address(name, load if isinstance(load, int | float) else None)
+        return TableRow(
+            name=name,
+            cells=columns.row(index),
+            href=href,
+            hrefs=columns.hrefs(index, href),
+            swatch=styles[name].swatch if name in styles else "",
+            style="failed" if row.get("cost_mean") is None else "best" if name in best else "",
+        )
+
     return Table(
         caption=caption,
-        columns=(Column(title="policy"), *(column for column, _ in columns)),
+        columns=(Column(title="policy"), *columns.heads),
+        rows=tuple(table_row(index, row) for index, row in enumerate(rows)),
+    )
+
+
+def add_rank(columns: Columns, rows: Sequence[Row]) -> None:
+    """Add the rank band, where the record has one."""
+    if any(row.get("rank_low") is not None for row in rows):
+        columns.texts("rank", [rank_band(row) for row in rows], term="rank", style="num")
+
+
+def rank_band(row: Row) -> str:
+    """Return "1", "2-4" with an en dash, or a dash for a row that is not ranked."""
+    low, high = row.get("rank_low"), row.get("rank_high")
+    if low is None or high is None:
+        return DASH
+    return f"{low}" if low == high else f"{low}{DASH}{high}"
+
+
+def add_scores(columns: Columns, rows: Sequence[Row]) -> None:
+    """Add the ratio to the human expert with its interval, and the score, where the record has them."""
+    if any(row.get("expert_ratio") is not None for row in rows):
+        ratios = [row.get("expert_ratio") for row in rows]
+        columns.numbers("expert ratio", ratios, term="expert-ratio", style="num", places=RATIO_DECIMALS)
+        columns.intervals(rows, "expert_ratio", RATIO_DECIMALS)
+    if any(row.get("score") is not None for row in rows):
+        columns.numbers("score", [row.get("score") for row in rows], term="score", places=1)
+
+
+def verdict(row: Row) -> str:
+    """Return what may be claimed of a row against the human expert, or nothing."""
+    if row.get("kind") == "bound":
+        beyond = row.get("beyond")
+        return "" if beyond is None else f"{100 * beyond:+.0f} % beyond expert"
+    if row.get("expert") == row["policy"]:
+        return "the expert"
+    return "beats expert" if row.get("beats_expert") else "expert level" if row.get("expert_level") else ""
+
+
+def flags(row: Row) -> list[str]:
+    """Return what a reader must know beside a row's numbers: failed trials, failed guards, starved groups."""
+    found = [] if row.get("status", "ok") == "ok" else [f"{row['status']} ({row.get('num_failed', '?')} failed)"]
+    found += ["fails the guard"] if row.get("guard_failed") else []
+    found += _counted("fails guard", [str(task) for task in row.get("guards_failed") or ()])
+    return found + _counted("starves", [str(group).replace("_", " ") for group in row.get("starves") or ()], "groups")
+
+
+def _counted(verb: str, names: Sequence[str], word: str = "") -> list[str]:
+    """Return "verb name" for one name, the number of them for several, nothing for none."""
+    if len(names) < 2:
+        return [f"{verb} {name}" for name in names]
+    return [f"{verb} {len(names)} {word}" if word else f"{verb}s: {len(names)}"]
+
+
+def status_text(row: Row) -> str:
+    """Return verdict and flags in one line, or "ok"."""
+    return ", ".join([*filter(None, [verdict(row)]), *flags(row)]) or "ok"
+
+
+def best_policies(rows: Sequence[Row]) -> set[str]:
+    """Return the policies of the best rank band, or without bands the first that has a cost."""
+    banded = {str(row["policy"]) for row in rows if row.get("rank_low") == 1}
+    return banded or {str(row["policy"]) for row in rows if row.get("cost_mean") is not None and row is _first(rows)}
+
+
+def _first(rows: Sequence[Row]) -> Row | None:
+    return next((row for row in rows if row.get("cost_mean") is not None), None)
+
+
+def metrics_table(rows: Sequence[Row], address: Address = no_address) -> Table | None:
+    """Return every metric of every policy at one load, under the names that records use; None if nobody has any.
+
+    Args:
+        rows: Summary rows of one task and load.
+        address: Where numbers lead.
+    """
+    rows = [row for row in rows if row.get("cost_mean") is not None]
+    columns = Columns(len(rows))
+    for name in METRICS:
+        values = [metric(row, name) for row in rows]
+        if any(value is not None for value in values):
+            columns.numbers(name, values, places=0 if all(v is None or v.is_integer() for v in values) else None)
+    if not columns.heads:
+        return None
+    hrefs = [address(str(row["policy"]), row["load"]) for row in rows]
+    return Table(
+        caption="All metrics, means over seeds, under the names of the record",
+        columns=(Column(title="policy"), *columns.heads),
         rows=tuple(
-            TableRow(
-                name=row["policy"],
-                cells=tuple(cells[index] for _, cells in columns),
-                swatch=styles[row["policy"]].swatch if row["policy"] in styles else "",
-                style="failed" if row.get("cost_mean") is None else "best" if row["policy"] == best else "",
-            )
-            for index, row in enumerate(rows)
+            TableRow(name=str(row["policy"]), cells=columns.row(index), href=href, hrefs=columns.hrefs(index, href))
+            for index, (row, href) in enumerate(zip(rows, hrefs, strict=True))
         ),
     )
 
 
-def _status(row: Row) -> str:
-    status = str(row.get("status", DASH))
-    return status if status == "ok" else f"{status} ({row.get('num_failed', '?')} failed)"
-
-
 def sweep_table(
-    overall: Sequence[Row], by_load: Mapping[float, Mapping[str, Row]], styles: Mapping[str, Style], caption: str
+    overall: Sequence[Row],
+    by_load: Mapping[float, Mapping[str, Row]],
+    styles: Mapping[str, Style],
+    caption: str,
+    address: Address = no_address,
 ) -> Table:
-    """Return mean cost per policy and load, and the ratio over all loads.
+    """Return mean cost per policy and load, and score and ratio over all loads.
 
     Args:
         overall: One row per policy over all loads, cheapest first.
         by_load: Load to policy to its row there.
         styles: Policy to style.
         caption: Title.
+        address: Where numbers lead.
     """
     loads = sorted(by_load)
     places = decimals([row.get("cost_mean") for here in by_load.values() for row in here.values()])
-    reference = next((row["reference"] for row in overall if row.get("reference")), None)
-    columns = [Column(title="policy"), *(Column(title=f"load {load:g}", style="num", term="task") for load in loads)]
-    if reference:
-        columns.append(Column(title=f"ratio to {reference}, all loads", style="num", term="ratio"))
-        columns.append(Column(title="95 %", style="range", term="interval"))
-    rows = []
-    for row in overall:
-        cells = [fixed(by_load[load].get(row["policy"], {}).get("cost_mean"), places) for load in loads]
-        if reference:
-            cells.append(fixed(row.get("ratio"), RATIO_DECIMALS))
-            cells.append(span(row.get("ratio_low"), row.get("ratio_high"), RATIO_DECIMALS))
-        name = row["policy"]
+    columns = Columns(len(overall))
+    add_rank(columns, overall)
+    num_before = len(columns.heads)
+    for load in loads:
+        costs = [by_load[load].get(row["policy"], {}).get("cost_mean") for row in overall]
+        columns.numbers(f"load {load:g}", costs, term="task", places=places)
+    add_scores(columns, overall)
+    columns.texts("status", [status_text(row) for row in overall], term="status")
+    best = best_policies(overall) if any(row.get("rank_low") for row in overall) else set()
+
+    def table_row(index: int, row: Row) -> TableRow:
+        name = str(row["policy"])
+        href = address(name, None)
+        hrefs = list(columns.hrefs(index, href))
+        for place, load in enumerate(loads, num_before):
+            hrefs[place] = hrefs[place] and address(name, load)
         swatch = styles[name].swatch if name in styles else ""
-        rows.append(TableRow(name=name, cells=tuple(cells), swatch=swatch))
-    return Table(caption=caption, columns=tuple(columns), rows=tuple(rows))
+        style = "best" if name in best else ""
+        return TableRow(name=name, cells=columns.row(index), href=href, hrefs=tuple(hrefs), swatch=swatch, style=style)
+
+    return Table(
+        caption=caption,
+        columns=(Column(title="policy"), *columns.heads),
+        rows=tuple(table_row(index, row) for index, row in enumerate(overall)),
+    )
 
 
 def failures_table(trials: Sequence[Row], refused: Sequence[Row] = ()) -> Table | None:

@@ -9,6 +9,7 @@ from glia_bench.tasks.autoscaling import code_v0 as autoscaling_code_v0
 from glia_bench.tasks.autoscaling import shift_v0 as autoscaling_shift_v0
 from glia_bench.tasks.cluster import sessions_v0 as cluster_sessions_v0
 from glia_bench.tasks.cluster import tenants_v0 as cluster_tenants_v0
+from glia_bench.tasks.recorded import TRACE_MARK, described
 from glia_bench.tasks.routing import (
     agents_v0,
     failures_v0,
@@ -50,12 +51,22 @@ SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Task ids of each suite. Those that need a lengths file run only where one is given."""
 
 
+def find_task(task_id: str) -> Task | None:
+    """Return what is known of a task by its id alone: of one made from a file of requests, all but its workload."""
+    base_id, mark, digits = task_id.partition(TRACE_MARK)
+    base = TASKS.get(base_id)
+    return described(base, digits) if base and mark else base
+
+
 def get_task(task_id: str) -> Task:
     """Return a task of the catalog.
 
     Raises:
-        UnknownTaskError: If no task has this id.
+        UnknownTaskError: If no task has this id, or only with a file of recorded requests.
     """
+    if (recorded := find_task(task_id)) and task_id not in TASKS:
+        base_id = task_id.partition(TRACE_MARK)[0]
+        raise UnknownTaskError(f"{recorded.id} is made from a file: pass --task {base_id} --trace FILE")
     if task_id not in TASKS:
         hint = did_you_mean(task_id, TASKS) or f" (known: {', '.join(TASKS)})"
         raise UnknownTaskError(f"no task {task_id!r}{hint}")

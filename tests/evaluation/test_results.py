@@ -11,7 +11,8 @@ from glia_bench.evaluation import runner
 from glia_bench.evaluation.plan import Plan, make_plan
 from glia_bench.evaluation.results import Report, run_plan
 from glia_bench.evaluation.runner import Limits, Outcome
-from glia_bench.evaluation.trial import Trial, run_trial, sample_interval_s
+from glia_bench.evaluation.samples import sample_interval_s
+from glia_bench.evaluation.trial import Trial, run_trial
 from glia_bench.scoring.record import read_record
 from glia_bench.tasks.catalog import get_task
 

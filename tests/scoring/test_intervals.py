@@ -1,12 +1,22 @@
-"""Student's t and the two intervals built on it, against printed tables and sums done by hand."""
+"""Student's t and the intervals built on it: printed tables, sums done by hand, and how often they cover."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interval_coverage import SHAPES, coverage, coverage_of_runs
 
-from glia_bench.scoring.intervals import mean_interval, ratio_interval, t_cdf, t_quantile
+from glia_bench.scoring.intervals import (
+    holm,
+    mean_interval,
+    ratio_interval,
+    runs_interval,
+    strata_interval,
+    t_cdf,
+    t_quantile,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +93,102 @@ def test_refuses_what_cannot_be_compared() -> None:
         t_cdf(1.0, 0)
     with pytest.raises(ValueError, match="strictly between"):
         t_quantile(1.0, 3)
+
+
+def test_skewed_values_extend_the_interval_on_the_side_of_their_tail() -> None:
+    """For 0, 0, 3: mean 1, V = 1, k = 6 / (3 * 2 * 1) = 1, so the upper end moves by (1 + 2 t^2) / 6 = 6.33785."""
+    interval = mean_interval([0.0, 0.0, 3.0])
+    assert interval.low == pytest.approx(1.0 - 4.302653, abs=1e-5)
+    assert interval.high == pytest.approx(1.0 + 4.302653 + (1 + 2 * 4.302653**2) / 6, abs=1e-5)
+    mirrored = mean_interval([0.0, 0.0, -3.0])
+    assert (mirrored.low, mirrored.high) == pytest.approx((-interval.high, -interval.low))
+
+
+def test_p_values_by_hand() -> None:
+    """For 1, 2, 3: t = 2 * sqrt(3), p = 0.0741799 on two degrees of freedom; all equal: 0, or 1 if they are 0."""
+    assert mean_interval([1.0, 2.0, 3.0]).p == pytest.approx(0.0741799, abs=1e-7)
+    assert mean_interval([2.0, 2.0]).p == 0.0
+    assert mean_interval([0.0, 0.0]).p == 1.0
+    assert mean_interval([5.0]).p is None
+
+
+VALUES = st.lists(st.floats(-5, 5).map(lambda value: round(value, 3)), min_size=2, max_size=12)
+
+
+@given(values=VALUES)
+def test_an_interval_excludes_0_if_and_only_if_its_p_value_is_below_5_percent(values: list[float]) -> None:
+    """The p-value belongs to the extended interval, not to plain t."""
+    interval = mean_interval(values)
+    assert interval.low is not None
+    assert interval.high is not None
+    assert interval.p is not None
+    if abs(interval.p - 0.05) > 1e-9:
+        assert (interval.low > 0 or interval.high < 0) == (interval.p < 0.05)
+
+
+@given(values=VALUES, shift=st.floats(-3, 3), scale=st.floats(0.1, 10), order=st.randoms(use_true_random=False))
+def test_intervals_move_and_scale_with_their_values(
+    values: list[float], shift: float, scale: float, order: random.Random
+) -> None:
+    """Whatever the order of seeds; 1e-6 allows for rounding where values are close to each other."""
+    moved = [scale * value + shift for value in values]
+    order.shuffle(moved)
+    before, after = mean_interval(values), mean_interval(moved)
+    assert before.low is not None
+    assert before.high is not None
+    expected = [scale * end + shift for end in (before.value, before.low, before.high)]
+    assert [after.value, after.low, after.high] == pytest.approx(expected, abs=1e-6)
+
+
+def test_strata_have_equal_weight_and_satterthwaites_degrees_of_freedom() -> None:
+    """Means 2 and 5 give 3.5, with variances 1/3 and 8/2 of which a quarter each counts: 1/12 and 1 on 2 and 1 dof."""
+    interval = strata_interval([[1.0, 2.0, 3.0], [3.0, 7.0]])
+    first, second = 1 / 12, 1.0
+    variance = first + second
+    assert interval.value == 3.5
+    dof = int(variance**2 / (first**2 / 2 + second**2 / 1))
+    assert interval.high == pytest.approx(3.5 + t_quantile(0.975, dof) * math.sqrt(variance))
+    assert strata_interval([[1.0, 2.0], [3.0]]).low is None
+
+
+def test_runs_are_wholes() -> None:
+    """Runs of means 1, 2, 3 that agree on every seed: the interval of these means, whatever the number of seeds."""
+    runs = [[[mean] * 4, [mean] * 2] for mean in (1.0, 2.0, 3.0)]
+    assert runs_interval(runs).high == pytest.approx(2.0 + 2.484138, abs=1e-5)
+    # one run tells nothing of further ones; seeds that all runs share add their own spread
+    assert runs_interval(runs[:1]).low is None
+    shared = runs_interval([[[mean - 1.0, mean + 1.0]] for mean in (1.0, 2.0, 3.0)])
+    assert shared.high is not None
+    assert shared.high > 2.0 + 2.484138
+    with pytest.raises(ValueError, match="same tasks and seeds"):
+        runs_interval([[[1.0]], [[1.0, 2.0]]])
+
+
+def test_holm_by_hand() -> None:
+    """Sorted 0.01, 0.03, 0.04 become 3 * 0.01, 2 * 0.03, and no less than that; never above 1."""
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("shape", ["normal", "gamma, skewness 1", "exponential, skewness 2"])
+def test_ten_seeds_cover_nearly_as_often_as_they_say(shape: str) -> None:
+    """At least 91.5 % of 1,000 samples: 93 %, less two standard errors of 0.8."""
+    assert coverage(SHAPES[shape], 10, repeats=1_000)["extended t"] >= 0.915
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_coverage_of_every_shape(shape: str) -> None:
+    """At least 93 % from ten seeds on and 91 % below, less two standard errors of 0.25; never less than BCa."""
+    for num_seeds, least in ((3, 0.91), (5, 0.91), (10, 0.93), (20, 0.93)):
+        found = coverage(SHAPES[shape], num_seeds, repeats=10_000)
+        assert found["extended t"] >= least - 0.005
+        assert found["extended t"] >= found["BCa"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_runs", [3, 5, 10])
+def test_coverage_of_runs(num_runs: int) -> None:
+    """Intervals over designer runs cover at least as often as they say, less two standard errors of 0.35 %."""
+    assert coverage_of_runs(num_runs, 10) >= 0.943

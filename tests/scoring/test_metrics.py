@@ -203,6 +203,16 @@ def test_each_request_has_the_limits_of_its_class_and_of_its_prompt() -> None:
     assert groups["b"]["slowdown_mean"] == 5 / 3
 
 
+def test_prompt_deciles_keep_equal_prompts_together() -> None:
+    """Ten prompts of lengths 1 (three), 2 (five), 8 and 9: four groups of 3, 5, 1 and 1 requests, shortest first."""
+    prompts = column(9, 2, 1, 2, 2, 8, 1, 2, 2, 1)
+    case = make_case(column(*[0] * 10), prompts, column(*[1] * 10))
+    result = make_result(case, 9 * S, **times_at(prompts * S))
+    deciles = group_metrics(case, result)["prompt_decile"]
+    assert {name: row["num_requests"] for name, row in deciles.items()} == {"1": 3, "2": 5, "3": 1, "4": 1}
+    assert [row["e2e_mean_s"] for row in deciles.values()] == [1.0, 2.0, 8.0, 9.0]
+
+
 def test_groups_are_told_apart_only_where_there_are_several(four: tuple[Case, RunResult]) -> None:
     """One class and one tenant make no table; of two tenants each has its own row."""
     assert group_metrics(*four) == {}
