@@ -16,13 +16,16 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-slow lint format bench precompile clean
+.PHONY: help run core test test-slow lint format bench precompile clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | expand -t 14
 
 run: $(VENV)/.installed ## install, run the quick suite, print the table, write the report
 	@$(BIN)/glia-bench run --suite quick --out $(OUT)
+
+core: $(VENV)/.installed ## run every task but the paper's: two loads, three seeds, all shipped policies
+	@$(BIN)/glia-bench run --suite core --out results/core
 
 test: $(VENV)/.installed-dev ## install with the dev extra, run the fast tests
 	@$(BIN)/python -m pytest

@@ -20,8 +20,11 @@ CASES = (
     ("routing/paper-v0", 1.0, 1),
     ("routing/paper-sweep-v0", 0.9, 0),
     ("routing/sessions-v0", 0.5, 0),
+    ("routing/hetero-v0", 0.7, 0),
+    ("routing/stale-routers-v0", 0.7, 0),
+    ("routing/failures-v0", 0.7, 0),
     ("scheduling/chat-v0", 1.1, 0),
-    ("autoscaling/burst-v0", 1.0, 0),
+    ("autoscaling/burst-v0", 0.7, 0),
     ("cluster/sessions-v0", 0.5, 0),
 )
 PATH = Path(__file__).parents[1] / "tests" / "golden" / "runs.json"

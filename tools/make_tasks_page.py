@@ -23,10 +23,11 @@ INTRODUCTION = """# Tasks
 A task is a cluster, a workload, an objective and two references. A *case* is a task at a load with a seed. All ids end
 in `-v0` until the suite is frozen. `glia-bench info TASK` shows one task in full.
 
-- **Load** is the mean arrival rate as a fraction of *capacity*: the highest rate at which the backlog does not grow over
-  the case's own duration, with all replicas that the task allows, under `lor` (scheduling: `vllm_v1_fcfs`). The criterion
-  is that of `tools/measure_capacity.py`, which finds the number; it is frozen in the task's file. Tasks of the Glia paper
-  take its nominal rate instead. At 0.5 a design must merely not fail; at 1.1 the backlog grows until arrivals end.
+- **Load** is the mean arrival rate as a fraction of *capacity*: the highest rate at which the backlog does not grow
+  over the case's own duration, with all replicas that the task allows, under `lor` (scheduling: `vllm_v1_fcfs`).
+  `tools/measure_capacity.py` holds the criterion and finds the number; it is frozen in the task's file. Tasks of the
+  Glia paper take its nominal rate instead. At 0.5 a design must merely not fail; at 1.1 the backlog grows until
+  arrivals end.
 - **Separation** is the naive reference's cost over the expert's at the core loads: the geometric mean over ten seeds
   (`tools/measure_separation.py`). The expert is the best human baseline there. Below 1.10 a task cannot tell designs
   apart by it and is declared a *guard*, for the reason given.

@@ -4,7 +4,8 @@ The backlog B is the number of requests in the system, pooled over ten developme
 fifth of the arrivals' span (40 to 60 %) and over the last one; A is what it would be if every request were alone. It
 grows if B / A is more than 1.3 times as large at the end as in the middle and B - A more than 1 % of all requests (a
 random walk exactly at capacity grows as the square root of time: 1.34 times; a system that keeps up does not grow), or
-if in either fifth B - A is more than 5 % of them, which catches phases and bursts that overload it for a while. Routing, autoscaling and cluster tasks run under `lor` with all replicas that they may have, scheduling tasks under
+if in either fifth B - A is more than 5 % of them, which catches phases and bursts that overload it for a while.
+Routing, autoscaling and cluster tasks run under `lor` with all replicas that they may have, scheduling tasks under
 `vllm_v1_fcfs`. Faults and staleness are the task's.
 
     python tools/measure_capacity.py routing/sessions-v0 ...     (no task: all but the paper's)

@@ -4,6 +4,8 @@ Called as plain Python on a `State` they would run too, but whatever they are ma
 process anew, which takes seconds.
 """
 
+from typing import Any
+
 import numba
 from numba import types
 
@@ -17,16 +19,13 @@ from glia_bench.sim.views import PlainCluster, plain_cluster_view
 
 
 @kernel(numba.typeof(PlainCluster(*EXAMPLE_CLUSTER[:-1]))(STATE, numba.typeof(NOBODY)))
-def _plain_cluster(s: State, nobody: Inflight) -> Cluster:
-    cluster: Cluster = plain_cluster_view(s, nobody, 0)
-    return cluster
+def _plain_cluster(s: State, nobody: Inflight) -> Any:
+    return plain_cluster_view(s, nobody, 0)
 
 
 def cluster_of(s: State, inflight: Inflight) -> Cluster:
     """Return the cluster of a single run, given by reference, as `views.cluster_view` has it."""
-    view = _plain_cluster(s, NOBODY)
-    ints = (view.num_replicas, view.num_held, view.num_routers, view.router, view.block_size_tokens)
-    return Cluster(view.now_s, *map(int, ints), view.metrics_interval_s, view.perf, inflight)
+    return Cluster(**_plain_cluster(s, NOBODY)._asdict(), inflight=inflight)
 
 
 @kernel(types.void(STATE, types.int64, types.int64))

@@ -42,7 +42,7 @@ _MODULES = (
 TASKS: Mapping[str, Task] = MappingProxyType({module.TASK.id: module.TASK for module in _MODULES})
 """Every task by id, in the order of tables."""
 
-SUITE_NUM_SEEDS: Mapping[str, int] = MappingProxyType({"quick": 5, "core": 3, "paper": 10, "full": 10})
+SUITE_NUM_SEEDS: Mapping[str, int] = MappingProxyType({"quick": 3, "core": 3, "paper": 10, "full": 10})
 """Suites, smallest first, with the number of development seeds that each runs."""
 
 SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -11,7 +11,7 @@ import numpy as np
 from glia_bench.cluster import ClusterSpec, PoolSpec
 from glia_bench.tasks.perturbation import NONE, Perturbation
 from glia_bench.workloads.quantile_table import QuantileTable, shipped_table
-from glia_bench.workloads.variation import Variation, gamma_gaps, uneven_levels
+from glia_bench.workloads.variation import Variation, gamma_gaps, uneven_gaps, uneven_levels
 
 
 def scaled(count: int, permille: int) -> int:
@@ -32,14 +32,28 @@ def perturbed_workload(perturbation: Perturbation) -> Variation:
 
 
 def perturbed_gaps(law: str, cv_permille: int, variation: Variation) -> QuantileTable:
-    """Return a shipped law of gaps; where its CV is to be another, the gamma law of that CV.
+    """Return a shipped law of gaps with its CV scaled.
 
     Args:
         law: Stem of a table.
         cv_permille: Its CV in thousandths.
         variation: How much less or more even gaps are.
     """
-    return shipped_table(law) if variation.burst_permille == 1000 else gamma_gaps(variation.cv(cv_permille))
+    table = shipped_table(law)
+    if variation.burst_permille == 1000:
+        return table
+    return uneven_gaps(_in_layout_of(gamma_gaps(cv_permille), table), cv_permille, variation)
+
+
+def _in_layout_of(other: QuantileTable, table: QuantileTable) -> QuantileTable:
+    """Return a table's quantiles at the knots of another one."""
+    bits = []
+    for octave in range(other.octaves):
+        width_log2 = 64 - octave - (octave < other.octaves - 1)
+        start, step_log2 = (1 << 64) - (1 << (64 - octave)), width_log2 - other.bins_log2
+        bits += [start + (number << step_log2) for number in range(1 << other.bins_log2)]
+    knots = table.draw(np.array([*bits, (1 << 64) - 1], dtype=np.uint64))
+    return QuantileTable(octaves=other.octaves, bins_log2=other.bins_log2, knots=knots)
 
 
 def perturbed_levels(levels: list[int], variation: Variation) -> list[int]:

@@ -103,6 +103,8 @@ def described(base: Task, digits: str) -> Task:
         any_load=True,
         needs_lengths=False,
         lengths_hint="",
+        separation=None,
+        guard_reason="",
         published=None,
         trace=no_file,
     )

@@ -95,7 +95,7 @@ def test_tasks_without_a_policy_are_left_out_and_policies_without_a_task_refused
 
 def test_without_policies_every_task_meets_those_of_its_track() -> None:
     """A suite of all tracks runs every shipped policy on the tasks of its own track."""
-    plan = make_plan(suite="next", num_seeds=1)
+    plan = make_plan(suite="quick", num_seeds=1)
     for task in plan.tasks:
         names = {trial.design.name for trial in plan.trials if trial.task == task.id}
         assert names == {policy.name for policy in shipped_policies(task.track)}

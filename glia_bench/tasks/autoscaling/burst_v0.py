@@ -58,7 +58,7 @@ TASK = Task(
     "replicas pays for them all the time; onset and height of the bursts differ from seed to seed.",
     source="lengths: github.com/pouyahmdn/vidur (MIT), ShareGPT as in the Glia paper; burst shape chosen here",
     objective="gpu_seconds_slo",
-    suites=("quick", "core", "full"),
+    suites=("core", "full"),
     cluster=CLUSTER,
     reference_rate_rps=RATE_RPS,
     rate_basis=CAPACITY,

@@ -29,7 +29,7 @@ TASK = Task(
     "saves half of the fleet; following it too closely pays in missed first tokens.",
     source=SCENARIO.source,
     objective="gpu_seconds_slo",
-    suites=("core", "full"),
+    suites=("quick", "core", "full"),
     cluster=ClusterSpec(pools=(POOL,), window_lag_s=1, slo_classes=slo_classes(POOL, "standard", "relaxed")),
     reference_rate_rps=RATE_RPS,
     rate_basis=CAPACITY,

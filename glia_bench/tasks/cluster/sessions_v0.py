@@ -38,7 +38,7 @@ TASK = Task(
     "wait for answers, so a slow minute is paid back as a later burst.",
     source=SOURCE + "; burst shape chosen here",
     objective="gpu_seconds_slo",
-    suites=("quick", "core", "full"),
+    suites=("core", "full"),
     cluster=CLUSTER,
     reference_rate_rps=RATE_RPS,
     rate_basis=CAPACITY,

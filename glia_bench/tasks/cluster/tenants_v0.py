@@ -22,7 +22,7 @@ TASK = Task(
     "peak of a burst: if router, schedulers and autoscaler agree on it. Each alone only sees its part.",
     source=SCENARIO.source,
     objective="gpu_seconds_slo",
-    suites=("core", "full"),
+    suites=("quick", "core", "full"),
     cluster=ClusterSpec(
         pools=(POOL,),
         triggers=("arrival", "completion", "capacity"),
