@@ -32,7 +32,7 @@ def route(request, replicas, cluster, memory):
 """
 
 
-def small_trace(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+def small_trace(rate_urps: int, seed: int, lengths: Lengths | None, *_varied: object) -> Trace:
     """Return a trace whose length depends on the seed: 20 to 160 requests, in bursts, on a grid of milliseconds."""
     rng = np.random.default_rng(seed)
     num = 20 if seed == 0 else int(rng.integers(20, 161))
@@ -98,7 +98,7 @@ def make_task() -> Callable[..., Task]:
         on = Switches(**({**dict.fromkeys(Switches.__slots__, True), "patience": False} | switches))
         example = drawn_case(seed, on, num=30)
 
-        def trace(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+        def trace(rate_urps: int, seed: int, lengths: Lengths | None, *_varied: object) -> Trace:
             rng = np.random.default_rng(seed)
             num = int(rng.integers(10, 60))
             return drawn_trace(rng, on, num=num, block_size_tokens=example.cluster.block_size_tokens)

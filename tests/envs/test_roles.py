@@ -310,7 +310,7 @@ def test_the_window_is_what_an_autoscaler_sees(make_task: Make) -> None:
 def test_many_live_requests_find_room(track: str, small_task: Task) -> None:
     """More requests at once than a run has room for at first make it grow in the middle of the episode."""
 
-    def trace(rate_urps: int, seed: int, lengths: Any) -> Trace:
+    def trace(rate_urps: int, seed: int, lengths: Any, *_varied: object) -> Trace:
         column = np.full(2500, 3)
         return Trace(arrival_ps=column * 0, prompt_tokens=column, output_tokens=column, max_tokens=column)
 

@@ -297,7 +297,7 @@ def test_lengths_file_is_read(tmp_path: Path) -> None:
 def test_picture(small_task: Task) -> None:
     """The text shows time, queue, request, one bar per replica and the last action; at the end, how it ended."""
 
-    def trace(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+    def trace(rate_urps: int, seed: int, lengths: Lengths | None, *_varied: object) -> Trace:
         column = np.array([10, 80, 15, 20], dtype=np.int64)
         arrival_ps = np.array([0, 0, 0, 3_000_000_000])
         return Trace(arrival_ps=arrival_ps, prompt_tokens=column, output_tokens=column, max_tokens=column)

@@ -78,7 +78,7 @@ def test_equals_single_environments_on_the_paper_task(mode: AutoresetMode, both:
 def test_growing_leaves_runs_in_progress_alone(steps_before: int, small_task: Task) -> None:
     """A longer case in one copy makes the arrays grow while another is busy: it finishes as if alone."""
 
-    def trace(rate_urps: int, seed: int, lengths: Lengths | None) -> Trace:
+    def trace(rate_urps: int, seed: int, lengths: Lengths | None, *_varied: object) -> Trace:
         rng = np.random.default_rng(seed)
         num = {0: 100, 1: 140, 3: 400}.get(seed, 20)  # the arrays' first size is 150
         prompt_tokens, output_tokens = rng.integers(1, 20, num), rng.integers(10, 60, num)

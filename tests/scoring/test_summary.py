@@ -175,7 +175,9 @@ def test_a_load_that_separates_does_not_make_a_guard_a_task_to_score() -> None:
 def test_rows_over_tasks_average_tasks_and_name_the_worst() -> None:
     """Ratios 2 and 1/2 on two tasks give 1 with score and worst task; who lacks a task or has a guard fails is told."""
     trials = runs(TASK, {"mine": [10.0] * 3, "expert": [20.0] * 3, "round_robin": [40.0] * 3, "hra": [15.0] * 3})
-    trials += runs(SESSIONS, {"mine": [20.0] * 3, "lor": [10.0] * 3, "round_robin": [40.0] * 3, "expert": [10.0] * 3})
+    trials += runs(
+        SESSIONS, {"mine": [20.0] * 3, "spt_hold": [10.0] * 3, "round_robin": [40.0] * 3, "expert": [10.0] * 3}
+    )
     rows = [row for row in rows_of(trials) if row["task"] == "all"]
     assert [(row["policy"], row["track"]) for row in rows] == [
         *(("expert", "routing"), ("mine", "routing"), ("round_robin", "routing"))
@@ -197,7 +199,7 @@ def test_claims_over_several_tasks_are_corrected_by_holm() -> None:
     costs: dict[str, list[float | None]] = {
         "mine": [math.exp(-gain) for gain in gains],
         "expert": [1.0] * 4,
-        "lor": [1.0] * 4,
+        "spt_hold": [1.0] * 4,
         "round_robin": [2.0] * 4,
     }
     alone = row_of([r for r in rows_of(runs(TASK, costs)) if r["task"] == TASK], "mine", "all")

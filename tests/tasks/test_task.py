@@ -45,7 +45,7 @@ GOLDEN = {
     ("scheduling/heavy-tail-v0", 1.0, 0): "f1d3ada68733c8187a306786470aea887515a686b7c2fa102efa17208daec6c5",
     ("scheduling/code-v0", 0.5, 0): "0b21a87f55f3b5c0ef6300fca201debc17a9b45563b673b3b363ea5241912a3a",
     ("scheduling/memory-v0", 0.9, 0): "ecfc21dab1822357763d615228aefcfdc5e75c306837d5a52d4398f1f8e00970",
-    ("autoscaling/burst-v0", 0.5, 0): "4c185c2bfd4690acae0349b0a19a7048654a8eceadbc20f6bb3381580c8e0562",
+    ("autoscaling/burst-v0", 0.5, 0): "4d1e05dfaacd810ab43fa1d4a73bdb90ea6eb7999ecbb345c2bbfb156d008594",
     ("autoscaling/crowd-v0", 0.5, 0): "3d6b2635f19a81f9005c052319b30aaba9057e02e98e5478c40c06a27ec1d1c2",
     ("autoscaling/diurnal-90x-v0", 0.5, 0): "1c451d1c2271509afa46a32e9e9032efec327cf8a15faeed9385630234f6acf0",
     ("autoscaling/shift-v0", 0.5, 0): "11b19a282f7829d871c699431308eee599ec374995849ca8dabc5cbfeea60ff4",

@@ -15,9 +15,9 @@ from glia_bench.workloads.streams import Stream
 from glia_bench.workloads.variation import Variation
 
 ID = "autoscaling/burst-v0"
-HORIZON_S = 900
-RATE_RPS = 9.5
-BURSTS = Bursts(span_s=HORIZON_S, count=3, lowest=3000, highest=5000, ramp_s=30, hold_s=120, decay_s=60)
+HORIZON_S = 870
+RATE_RPS = 9.84
+BURSTS = Bursts(span_s=HORIZON_S, count=2, lowest=3000, highest=5000, ramp_s=30, hold_s=120, decay_s=60)
 STANDARD = SloClass(name="standard", ttft_s=2.0, tpot_s=0.1)
 """MLPerf inference's limits for Llama-3.1-8B, server scenario (mlperf.conf)."""
 
@@ -52,7 +52,7 @@ def _trace(rate_urps: int, seed: int, lengths: Lengths | None, variation: Variat
 TASK = Task(
     id=ID,
     track="autoscaling",
-    title="Three flash crowds on 1 to 6 A10 replicas with a warm start of 45 s",
+    title="Two flash crowds on 1 to 6 A10 replicas with a warm start of 45 s",
     why_hard="A burst is three to five times the base rate and over in three and a half minutes; a replica takes 45 s "
     "to come, and metrics are 5 s old. Whoever waits for queues pays in missed first tokens, whoever keeps spare "
     "replicas pays for them all the time; onset and height of the bursts differ from seed to seed.",
@@ -67,6 +67,6 @@ TASK = Task(
     drain_s=300.0,
     naive="fixed",
     expert="hpa",
-    separation=2.24,
+    separation=2.12,
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )
