@@ -19,8 +19,9 @@ from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
 import numba
-from numba.core import codegen, config
+from numba.core import codegen, config, types
 from numba.extending import register_jitable
+from numba.np import arrayobj
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,8 +115,8 @@ def _optimised_as_a_whole(name: str) -> Iterator[None]:
 
     Numba optimises every function with all that it calls, again at each level of calls, and LLVM inlines what is
     called once: for the hundred pieces of the full kernel that is several minutes instead of half of one. What a piece
-    has been compiled to meanwhile cannot be called from Python, and is dropped. This replaces methods of Numba's own,
-    for the time of the compilation only.
+    has been compiled to meanwhile cannot be called from Python, and is dropped. Indices are taken as they are, see
+    `_index_as_it_is`. This replaces functions of Numba's own, for the time of the compilation only.
     """
     library, emitter = codegen.CPUCodeLibrary, codegen.JITCPUCodegen
     optimise, finalise, set_env = library._optimize_final_module, library._finalize_final_module, emitter.set_env
@@ -149,15 +150,23 @@ def _optimised_as_a_whole(name: str) -> Iterator[None]:
     library._optimize_final_module, library._finalize_final_module = optimise_kernel, finalise_kernel
     emitter.set_env = set_kernel_env
     library._optimize_functions = optimise_no_piece
+    wrapped = arrayobj.fix_integer_index
+    arrayobj.fix_integer_index = _index_as_it_is
     try:
         yield
     finally:
         library._optimize_final_module, library._finalize_final_module = optimise, finalise
         emitter.set_env = set_env
         library._optimize_functions = optimise_functions
+        arrayobj.fix_integer_index = wrapped
         for piece in _pieces:
             piece._reset_overloads()
             piece.overloads.clear()
+
+
+def _index_as_it_is(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
+    """Take an index as it is. Numba lets one below 0 count from the end, which is a choice in every access."""
+    return context.cast(builder, index, kind, types.intp)
 
 
 def plain(function: Callable[P, R]) -> Callable[P, R]:
