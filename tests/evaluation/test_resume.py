@@ -353,7 +353,7 @@ def test_a_request_at_the_end_interrupts_nothing(tmp_path: Path) -> None:
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a run of a quick policy and of waits.py in a process of its own."""
+    """Start a run of three quick policies (llq and the task's references) and of waits.py in a process of its own."""
     command = [sys.executable, "-m", "glia_bench", "run", "--task", TASK, "--loads", "0.01", "--seeds", "2"]
     return subprocess.Popen(
         [*command, "--policy", "llq", "--policy", "waits.py", "--no-report", "--out", "out", *arguments],
@@ -376,12 +376,13 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.slow
 def test_a_killed_run_loses_what_was_in_flight_only(tmp_path: Path) -> None:
-    """Killed (-9) while the third trial runs: the design's process dies too, and the next run takes two trials over."""
+    """Killed (-9) while the seventh trial runs: the design dies too, and the next run takes six trials over."""
     (tmp_path / "waits.py").write_text(WAITS.format(go=str(tmp_path / "go"), pid=str(tmp_path / "pid")))
     process = start(tmp_path)
     child = int(wait_for(tmp_path / "pid", process))
     lines = (tmp_path / "out" / JOURNAL_FILE).read_text().splitlines()
-    assert [json.loads(line)["entry"]["record"]["policy"] for line in lines[1:]] == ["llq", "llq"]
+    policies = [json.loads(line)["entry"]["record"]["policy"] for line in lines[1:]]
+    assert sorted(policies) == ["expert", "expert", "llq", "llq", "round_robin", "round_robin"]
     refused = start(tmp_path).communicate(timeout=60)[1]
     assert f"one run at a time (process {process.pid} runs into it)" in refused
     process.kill()
@@ -394,8 +395,8 @@ def test_a_killed_run_loses_what_was_in_flight_only(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     again = start(tmp_path)
     _, err = again.communicate(timeout=120)
-    assert (again.returncode, err) == (0, "note: 2 of 4 trials are taken from the earlier run\n")
-    whole, _ = run(tmp_path / "whole", "llq", str(tmp_path / "waits.py"))
+    assert (again.returncode, err) == (0, "note: 6 of 8 trials are taken from the earlier run\n")
+    whole, _ = run(tmp_path / "whole", "llq", "round_robin", "expert", str(tmp_path / "waits.py"))
     assert whole.record is not None
     assert comparable(tmp_path / "out") == comparable(tmp_path / "whole")
 
@@ -414,5 +415,5 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) ->
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert time.monotonic() - sent < 4.0
-    assert (process.returncode, err) == (1, "interrupted after 2 of 4 trials\n")
-    assert len(read_record(tmp_path / "out")["trials"]) == 2
+    assert (process.returncode, err) == (1, "interrupted after 6 of 8 trials\n")
+    assert len(read_record(tmp_path / "out")["trials"]) == 6
