@@ -121,7 +121,7 @@ def test_a_cluster_gives_what_this_machine_gives() -> None:
     assert one["results_id"] == other["results_id"]
     assert other["environment"]["executor"] == "dask"
     tables = [path.relative_to("here") for path in sorted(Path("here").rglob("*.parquet"))]
-    assert len(tables) == 4
+    assert len(tables) == 8
     assert tables == [path.relative_to("there") for path in sorted(Path("there").rglob("*.parquet"))]
     for table in tables:
         pd.testing.assert_frame_equal(pd.read_parquet("here" / table), pd.read_parquet("there" / table))
@@ -183,7 +183,7 @@ def test_a_lost_scheduler_is_our_failure_and_the_run_can_go_on(
     assert "Traceback" not in err
     again = run(*options, "--out", "out")
     assert again.returncode == 0
-    assert " of 24 trials are taken from the earlier run" in again.stderr
+    assert " of 48 trials are taken from the earlier run" in again.stderr
 
 
 @pytest.mark.slow
