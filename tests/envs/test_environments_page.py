@@ -22,6 +22,7 @@ def generator() -> ModuleType:
     return importlib.import_module("make_environments_page")
 
 
+@pytest.mark.slow
 def test_page_is_up_to_date(generator: ModuleType) -> None:
     """The committed page equals what the generator writes; if not: python tools/make_environments_page.py."""
     assert generator.render() == PAGE

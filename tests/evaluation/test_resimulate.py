@@ -25,6 +25,7 @@ def run(folder: Path, *policies: str) -> ResultRecord:
     return record
 
 
+@pytest.mark.slow
 def test_shipped_designs_and_files_are_simulated_on_every_variant(tmp_path: Path) -> None:
     """One row per variant, with all four designs; the table lies beside the result and names it."""
     (tmp_path / "mine.py").write_text(FIRST)
