@@ -199,9 +199,9 @@ def run_trial(trial: Trial) -> TrialRecord:
         design = trial.design
         policy = replaying(Path(trial.replays), design.name, design.track) if trial.replays else _load(design)
         task = _task(trial.task, trial.trace)
-        case = _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace, trial.perturbation)
-        if trial.variant:
-            case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
+        case = _on_variant(
+            trial, _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace, trial.perturbation)
+        )
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
         tier = tier_of(policy) if trial.replays else trial.tier
@@ -236,16 +236,20 @@ def run_trial(trial: Trial) -> TrialRecord:
         return trial_record(trial, status="infra_error", message=traceback.format_exc())
 
 
+def _on_variant(trial: Trial, case: Case) -> Case:
+    """Return the case with the variant of its cluster that the trial asks for."""
+    return dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster)) if trial.variant else case
+
+
 def needs_full_engine(trial: Trial) -> bool:
     """Return whether the full engine will run a trial, or may: a design's text is not executed to find out."""
     from glia_bench.sim.engine import is_plain
 
     design = trial.design
-    case = _case(trial.task, trial.load, trial.seed, None, trial.trace) if trial.trace else _small_case(trial.task)
-    if trial.variant:
-        case = dataclasses.replace(case, cluster=VARIANTS[trial.variant](case.cluster))
     if trial.keeps_timeline:
         return True
+    case = _case(trial.task, trial.load, trial.seed, None, trial.trace) if trial.trace else _small_case(trial.task)
+    case = _on_variant(trial, case)
     if design.source is None:
         return not is_plain(case, _shipped(design.name, design.track))
     return not is_plain(case, _shipped("round_robin", "routing")) or _may_need_full_engine(design.source, design.track)
@@ -288,6 +292,7 @@ def precompile() -> list[str]:
         task = next(task for task in TASKS.values() if task.track == track)
         for policy in shipped_policies(track):
             simulate(_small_case(task.id), policy)
+            simulate(_small_case(task.id), policy, engine="full")  # the hooks of each engine are compiled for it
     return [policy.name for policy in shipped_policies()]
 
 

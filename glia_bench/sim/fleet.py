@@ -316,21 +316,6 @@ def prefix_hits(s: State, e: int, slot: int) -> None:
 
 
 @called
-def next_timer(s: State, e: int) -> int:
-    """Return when the next thing of this module is due."""
-    time = s.faults[e, s.ctl[e, col.C_FAULT], 0] if s.ctl[e, col.C_FAULT] < s.faults.shape[1] else col.INF
-    for g in range(e * s.params[col.P_REPLICAS], (e + 1) * s.params[col.P_REPLICAS]):
-        time = min(time, min(s.rep[g, col.R_LIFE_PS], s.rep[g, col.R_PUBLISH]))
-    if s.params[col.P_WINDOW]:
-        time = min(time, s.ctl[e, col.C_SECOND])
-    if s.params[col.P_SCALE]:
-        time = min(time, s.ctl[e, col.C_SCALE])
-    if s.ctl[e, col.C_DUE] > 0:
-        time = min(time, s.due[e, 0, 0])
-    return time
-
-
-@called
 def pop_due(s: State, e: int) -> int:
     """Take the next follow-up turn from the heap and return its row."""
     row = s.due[e, 0, 1]

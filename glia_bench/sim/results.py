@@ -94,14 +94,13 @@ def _iterations(state: State, end_ps: int) -> Iterations | None:
     if not state.params[col.P_LOG]:
         return None
     table = state.log[: state.ctl[0, col.C_LOG]].copy()
+    reference = reference_to(state)
     for g in np.flatnonzero(state.rep[:, col.R_LOG] >= 0).tolist():
-        asides.catch_up(reference_to(state), 0, g, end_ps)
+        asides.catch_up(reference, 0, g, end_ps)
         row = state.rep[g, col.R_LOG]
         is_last = state.rep[g, col.R_SEG] == 1
         table[row, 2] = (
-            state.next_ps[g]
-            if is_last
-            else state.rep[g, col.R_START] + asides.first_iteration_ps(reference_to(state), g)
+            state.next_ps[g] if is_last else state.rep[g, col.R_START] + asides.first_iteration_ps(reference, g)
         )
         table[row, 3] = state.log[row, 3] + 1
     return Iterations(**{name: table[:, i] for i, name in enumerate(col.LOG_COLUMNS)})
