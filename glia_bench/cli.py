@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from glia_bench import __version__, cli_records, doctor
+from glia_bench import __version__, cli_records, cli_setup, cli_tuning, doctor
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 
 OK, INVALID, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
@@ -113,14 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--robustness", action="store_true", help="simulate the best designs again on variants of each cluster"
     )
-    calibrate = verb("calibrate", _calibrate, "fit an iteration-time model to the iteration log of an engine")
-    calibrate.add_argument("log", metavar="CSV", type=Path, help="measured iterations, one a row")
-    calibrate.add_argument("--out", metavar="FILE", type=Path, help="write the fitted preset with its errors as JSON")
-    verb(
-        "precompile",
-        _precompile,
-        "compile the simulator and the shipped policies once, so that later runs start at once",
-    )
+    cli_setup.add_verbs(verb)
     cli_records.add_verbs(verb)
     doctor.add_verb(verb)
     return parser
@@ -177,6 +170,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         help="results folder; what an earlier run into it settled is not run again (default: a new one below results/)",
     )
     cli_records.add_run_options(run)
+    run.add_argument(
+        "--tune", metavar="N", type=_positive(int), help="first tune designs' TUNABLE constants, N simulations each"
+    )
     run.add_argument("--no-report", action="store_true", help="do not write the HTML report")
 
 
@@ -253,7 +249,7 @@ def _run(options: argparse.Namespace) -> int:
     folder: Path = options.out or new_folder(
         options.suite, [f"trace-{options.trace.stem}"] if options.trace else options.task
     )
-    plan = make_plan(
+    asked: dict[str, Any] = dict(
         suite=options.suite,
         task_ids=options.task,
         policies=options.policy,
@@ -269,11 +265,14 @@ def _run(options: argparse.Namespace) -> int:
         keeps_decisions=options.decisions,
         adds_references=True,
     )
+    plan = make_plan(**asked)
     key = read_private_key(options.sign) if options.sign else None
     check_folder(folder)
     for remark in plan.skipped:
         _note(remark)
     stop = Stop()
+    if options.tune:
+        plan = cli_tuning.with_tuned_designs(asked, plan, options, folder, stop)
     with terminal.Progress(len(plan.trials), is_quiet=options.json) as progress, stop.on_signals(_note):
         progress.say("loading the simulator (compiled once, on its first use)")
         from glia_bench.evaluation.results import Executor, run_plan
@@ -348,36 +347,6 @@ def _report(options: argparse.Namespace) -> int:
         if robustness is not None:
             terminal.print_robustness(robustness)
         terminal.print_places(options.folder, record, page)
-    return OK
-
-
-def _calibrate(options: argparse.Namespace) -> int:
-    from glia_bench.calibrate import calibrate_file
-
-    report = calibrate_file(options.log)
-    if options.out is not None:
-        try:
-            report.write(options.out)
-        except OSError as error:
-            raise GliaBenchError(f"{options.out} cannot be written ({error.strerror}); give another --out") from None
-    if options.json:
-        _print_json(report.to_dict())
-    else:
-        print("\n".join(report.lines()))
-    return OK
-
-
-def _precompile(options: argparse.Namespace) -> int:
-    from glia_bench import terminal
-    from glia_bench.evaluation.trial import precompile
-
-    with terminal.Progress(0, is_quiet=options.json) as progress:
-        progress.say("compiling the simulator and the shipped policies")
-        names = precompile()
-    if options.json:
-        _print_json({"policies": names})
-    else:
-        print(f"compiled: the simulator and {len(names)} policies ({', '.join(names)})")
     return OK
 
 

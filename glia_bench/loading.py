@@ -6,7 +6,6 @@ only then is it executed, as a fresh module. Executing a stranger's file is as d
 it in a process of its own. `read_source` and `static_check.static_check` never execute anything.
 """
 
-import hashlib
 import importlib
 import linecache
 import os
@@ -15,7 +14,7 @@ import sys
 import traceback
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from glia_bench.declarations import declarations
 from glia_bench.errors import InvalidPolicyError, UnknownPolicyError, did_you_mean, text_of
 from glia_bench.policy import CONSTANTS, TRACKS, Policy, Track, hooks_of
 from glia_bench.static_check import MAX_SOURCE_BYTES, SourceFacts, fitting_tracks, static_check
+from glia_bench.tunables import sha256_of, variant_name, with_constants
 
-KINDS = {"human": "human", "published_ai": "published_ai", "null": "null"}
+KINDS = {"human": "human", "published_ai": "published_ai", "bound": "bound", "null": "null"}
 """Folder of `glia_bench.baselines` to the kind of the policies in it."""
 
 
@@ -75,6 +75,17 @@ def policy_from_source(source: str, *, name: str, path: str, track: Track, kind:
     facts = static_check(source, track, path=path)
     module = _execute(source, path)
     return _policy(module, facts, source, name=name, path=path, track=track, kind=kind)
+
+
+def with_other_constants(policy: Policy, constants: Mapping[str, object]) -> Policy:
+    """Return the same idea with other values of some of its constants: another text, and so another design.
+
+    Raises:
+        InvalidPolicyError: If one is no constant that the file writes out, or the file does not run with it.
+    """
+    source = with_constants(policy.source, constants)
+    name = variant_name(policy.name, sha256_of(source))
+    return policy_from_source(source, name=name, path=policy.path, track=policy.track, kind=policy.kind)
 
 
 def read_source(path: Path) -> str:
@@ -152,7 +163,7 @@ def _policy(
         track=track,
         kind=kind,
         source=source,
-        sha256=hashlib.sha256(source.encode()).hexdigest(),
+        sha256=sha256_of(source),
         path=path,
         routing=parts["routing"],
         scheduling=parts["scheduling"],
@@ -166,14 +177,15 @@ def _policy(
         engine_mode=declared.engine_mode,
         interval_s=declared.interval_s,
         fields_read=facts.fields_read,
-        is_shipped=kind != "user" and module.__name__.startswith("glia_bench.baselines."),
+        tunable=facts.tunable,
+        is_shipped=module.__name__.startswith("glia_bench.baselines."),
         notes=facts.notes,
     )
 
 
 def _execute(source: str, path: str) -> types.ModuleType:
     """Execute a text as a module of its own; Numba and tracebacks find its lines under `path`."""
-    module = types.ModuleType(f"glia_bench_policy_{hashlib.sha256(source.encode()).hexdigest()[:16]}")
+    module = types.ModuleType(f"glia_bench_policy_{sha256_of(source)[:16]}")
     module.__file__ = path
     linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
     sys.modules[module.__name__] = module

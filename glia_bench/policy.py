@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from glia_bench.cluster import PrefixView
+from glia_bench.tunables import Tunable
 
 Track: TypeAlias = Literal["routing", "scheduling", "autoscaling", "cluster"]
 
@@ -73,7 +74,8 @@ class Policy:
         engine_mode: ENGINE_MODE or None: the task's.
         interval_s: INTERVAL_S of a design with `scale`, else None.
         fields_read: Every "group.field" that the source may read; None where the source cannot tell.
-        is_shipped: Whether it is part of the distribution, and so may run in process.
+        tunable: Constants that its author would try other values of.
+        is_shipped: Whether it is a module of the distribution as it is, whose compiled code is kept and not checked.
         notes: Remarks for its author (hooks that are never called ...).
     """
 
@@ -95,6 +97,7 @@ class Policy:
     engine_mode: str | None = None
     interval_s: float | None = None
     fields_read: frozenset[str] | None = None
+    tunable: tuple[Tunable, ...] = ()
     is_shipped: bool = False
     notes: tuple[str, ...] = ()
 
@@ -190,6 +193,12 @@ CONSTANTS: dict[str, Constant] = {
         default="`{}`",
         meaning='widths of the memory tables, e.g. `{"shared": 8, "request": 2}`',
     ),
+    "TUNABLE": Constant(
+        track=None,
+        default="`{}`",
+        meaning='constants of the file that `run --tune` may change, with their ranges, e.g. `{"THETA": (0.5, 0.99), '
+        '"GROWTH_BLOCKS": (0, 16), "PATIENCE_S": (1.0, 600.0, "log")}`',
+    ),
     "SKIP_BLOCKED": Constant(
         track="routing",
         default="`False`",
@@ -226,7 +235,7 @@ CONSTANTS: dict[str, Constant] = {
         meaning="1 to 3600 s: `scale` is asked at multiples of it",
     ),
 }
-"""Every constant that the simulator reads; all others are a policy's own."""
+"""Every constant that the benchmark reads; all others are a policy's own."""
 
 
 def hooks_of(track: Track) -> dict[str, tuple[Track, str]]:

@@ -14,6 +14,7 @@ from glia_bench.errors import InvalidPolicyError, did_you_mean
 from glia_bench.field_reads import Function, fields_read, refuse, stored_names
 from glia_bench.policy import CONSTANTS, HOOKS, TRACKS, WRITTEN_IN_CLUSTER, Track, constants_of, hooks_of
 from glia_bench.repeatable import refuse_dice_and_clocks
+from glia_bench.tunables import Tunable, tunables
 
 MAX_SOURCE_BYTES = 256 * 1024
 
@@ -25,6 +26,7 @@ class SourceFacts:
     Attributes:
         hooks: Names of the hooks that it defines, as it writes them, in the order of `policy.HOOKS`.
         fields_read: Every "group.field" that it may read; None where the text cannot tell.
+        tunable: Constants that it declares as tunable.
         notes: Remarks for its author.
         idea: First line of its docstring, or an empty string.
         public_source: Its SOURCE constant, or an empty string.
@@ -32,6 +34,7 @@ class SourceFacts:
 
     hooks: tuple[str, ...]
     fields_read: frozenset[str] | None
+    tunable: tuple[Tunable, ...]
     notes: tuple[str, ...]
     idea: str
     public_source: str
@@ -148,6 +151,7 @@ class _Check:
         return SourceFacts(
             hooks=tuple(name for name in self.hooks if name in self.functions),
             fields_read=fields_read(self.module, self.track, self.path),
+            tunable=tunables(self.module, self.path),
             notes=tuple(self._notes()),
             idea=doc.partition("\n")[0].strip(),
             public_source=self._public_source(),

@@ -22,7 +22,10 @@ PACKAGES = {
 }
 """Folder to import name."""
 
-CORE = {"", "case", "cluster", "errors", "features", "field_reads", "policy", "repeatable", "static_check", "types"}
+CORE = {
+    *("", "case", "cluster", "errors", "features", "field_reads"),
+    *("policy", "repeatable", "static_check", "tunables", "types"),
+}
 """Names below glia_bench that every part may import ("" is glia_bench itself), and that import only each other."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -38,12 +41,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "designer": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},
     "terminal_records": {"terminal", "terminal_columns", "evaluation", "scoring"},
     "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
+    "cli_setup": {"calibrate", "terminal", "cli_records", "evaluation"},
+    "cli_tuning": {"terminal", "terminal_tuning", "evaluation"},
     "terminal_columns": {"scoring"},
+    "terminal_tuning": {"evaluation"},
     "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer", "terminal_columns"},
     "terminal_info": {"terminal_columns"},
     "cli": {
         *("sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"),
-        *("calibrate", "doctor", "terminal", "terminal_info", "cli_records"),
+        *("doctor", "terminal", "terminal_info", "cli_records", "cli_setup", "cli_tuning"),
     },
     "doctor": {"sim", "evaluation"},
     "__main__": {"cli"},
@@ -59,7 +65,7 @@ OPEN_SIM_MODULES = {
 }
 """Modules of sim that the rest may import."""
 
-HEAVY = {"distributed", "gymnasium", "jinja2", "matplotlib", "numba", "pandas", "pyarrow", "rich"}
+HEAVY = {"distributed", "gymnasium", "jinja2", "matplotlib", "numba", "optuna", "pandas", "pyarrow", "rich"}
 """Distributions that no start-up may pay for."""
 
 

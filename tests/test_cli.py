@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from glia_bench.cli import main
+from glia_bench.evaluation.designs import Design
 from glia_bench.evaluation.runner import Outcome, Refusal
-from glia_bench.evaluation.trial import Design, Trial
+from glia_bench.evaluation.trial import Trial
 from glia_bench.scoring.metrics import metric_names
 from glia_bench.scoring.record import read_record
 from glia_bench.tasks.catalog import get_task

@@ -166,7 +166,7 @@ def test_wrong_track() -> None:
         load_policy("llq", "autoscaling")
     with pytest.raises(InvalidPolicyError, match=r"track must be one of .*routing.* \(got 'clutser'\)"):
         policy_from_source(GOOD, name="x", path="x.py", track=cast(Track, "clutser"))
-    with pytest.raises(UnknownPolicyError, match=r"no policy 'zzz' \(known: fixed, hpa\)"):
+    with pytest.raises(UnknownPolicyError, match=r"no policy 'zzz' \(known: .*\bhpa\b"):
         load_policy("zzz", "autoscaling")
 
 

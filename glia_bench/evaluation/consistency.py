@@ -77,6 +77,15 @@ def _is_design(design: dict[str, Any]) -> bool:
         and is_text
         and design["track"] in TRACKS
         and isinstance(design["source"], str | None)
+        and _are_constants(design["constants"])
+    )
+
+
+def _are_constants(constants: Any) -> bool:
+    """Return whether an entry is a list of names, each with its number."""
+    return isinstance(constants, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int | float)
+        for pair in constants
     )
 
 

@@ -18,6 +18,8 @@ from glia_bench.errors import EvaluationFailure, GliaBenchError
 from glia_bench.scoring.record import canonical, write_atomically
 
 JOURNAL_FILE = "journal.jsonl"
+TUNING_FILE = "tuning.jsonl"
+"""What `tuning` keeps beside it: every simulation of its searches."""
 FORMAT = 1
 _HEADER = canonical({"journal": FORMAT})
 _SYNC_S = 1.0

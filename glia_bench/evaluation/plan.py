@@ -3,19 +3,19 @@
 A file's text is read here and only hashed; it is checked and executed in the process that runs it.
 """
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
+from glia_bench.evaluation.designs import Design, is_path, make_designs
 from glia_bench.evaluation.folder_lock import LOCK_FILE
-from glia_bench.evaluation.journal import JOURNAL_FILE
+from glia_bench.evaluation.journal import JOURNAL_FILE, TUNING_FILE
 from glia_bench.evaluation.sealed import Season, sealed_season
-from glia_bench.evaluation.trial import Design, Trial
+from glia_bench.evaluation.trial import Trial
 from glia_bench.loading import load_policy, read_source, shipped_policies
 from glia_bench.policy import Track
 from glia_bench.scoring.record import RESULT_FILE
@@ -32,6 +32,7 @@ Split: TypeAlias = Literal["dev", "sealed", "both"]
 DEFAULT_SUITE = "quick"
 DEFAULT_NUM_SEEDS = 3
 """Seeds of a run that names tasks rather than a suite."""
+NO_DESIGNS: Mapping[str, Sequence[Design]] = MappingProxyType({})
 TRACE_TASK = "routing/paper-v0"
 """Whose cluster a file of recorded requests runs on where no task is named."""
 
@@ -75,6 +76,7 @@ def make_plan(
     split: Split = "dev",
     keeps_decisions: bool = False,
     adds_references: bool = False,
+    also: Mapping[str, Sequence[Design]] = NO_DESIGNS,
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
 
@@ -94,6 +96,7 @@ def make_plan(
         keeps_decisions: Write what every design decided, of every trial on development seeds.
         split: Development seeds, all cases of the sealed season, or both. Of sealed cases no tables are kept.
         adds_references: Run the references of each task too, without which policies have no ratio and no flags.
+        also: Further designs by task id.
 
     Raises:
         GliaBenchError: If something that was asked for does not exist or does not fit together.
@@ -121,14 +124,13 @@ def make_plan(
     if num_seeds is None:
         num_seeds = SUITE_NUM_SEEDS[suite] if suite is not None else DEFAULT_NUM_SEEDS
     known_lengths = read_lengths(lengths) if lengths else None
-    designs = _designs_by_track(policies, list(dict.fromkeys(task.track for task in tasks)))
-    for track, of_track in designs.items():
-        if not of_track:
-            left_out = [task for task in tasks if task.track == track]
-            tasks = [task for task in tasks if task.track != track]
-            skipped += tuple(
-                f"{task.id} is left out: none of the policies is for the {track} track" for task in left_out
-            )
+    by_track = _by_track(policies, list(dict.fromkeys(task.track for task in tasks)))
+    if policies:
+        left_out = [task for task in tasks if not by_track[task.track]]
+        tasks = [task for task in tasks if by_track[task.track]]
+        skipped += tuple(
+            f"{task.id} is left out: none of the policies is for the {task.track} track" for task in left_out
+        )
     if split != "dev" and trace is not None:
         raise GliaBenchError(
             f"--trace must go with development seeds (got --split {split}); a season has its own traces"
@@ -143,11 +145,11 @@ def make_plan(
         tasks = [task for task in tasks if task.id in season.tasks]
     trials: list[Trial] = []
     for task in tasks:
-        here = designs[task.track]
+        here = [*make_designs(by_track[task.track], task.track, task.id), *also.get(task.id, ())]
         if adds_references:
-            own = {design.name for design in here}
             references = (task.naive, task.expert, PLAIN_REFERENCE[task.track])
-            here = [*here, *(design for design in make_designs(references, task.track) if design.name not in own)]
+            here += make_designs(references, task.track, task.id)
+        here = list({design.name: design for design in here}.values())
         task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
         for load in task_loads:  # made once here, so that what is wrong with it is said before anything runs
             task.case(load, 0, known_lengths if task.needs_lengths else None)
@@ -251,14 +253,14 @@ def _trace_remarks(path: Path, made: Sequence[tuple[Task, Recording]], num_seeds
     return tuple(remarks)
 
 
-def _designs_by_track(references: Sequence[str], tracks: Sequence[Track]) -> dict[Track, list[Design]]:
-    """Return the designs that run on each track; with one track, all of them.
+def _by_track(references: Sequence[str], tracks: Sequence[Track]) -> dict[Track, list[str]]:
+    """Return the names and paths that run on each track; with one track, all of them.
 
     Raises:
-        GliaBenchError: If a policy is for none of the tracks, or as `make_designs`.
+        GliaBenchError: If a policy is for none of the tracks.
     """
-    if len(tracks) == 1 or not references:
-        return {track: make_designs(references, track) for track in tracks}
+    if len(tracks) == 1:
+        return {track: list(references) for track in tracks}
     chosen: dict[Track, list[str]] = {track: [] for track in tracks}
     for reference in references:
         own = [track for track in tracks if _is_for(reference, track)]
@@ -268,55 +270,16 @@ def _designs_by_track(references: Sequence[str], tracks: Sequence[Track]) -> dic
             )
         for track in own:
             chosen[track].append(reference)
-    return {track: make_designs(of_track, track) if of_track else [] for track, of_track in chosen.items()}
+    return chosen
 
 
 def _is_for(reference: str, track: Track) -> bool:
     """Return whether a shipped policy, or a file by the names in it, is for a track."""
-    if _is_path(reference):
+    if is_path(reference):
         return track in fitting_tracks(read_source(Path(reference)), path=reference)
+    name = reference.partition("@")[0]
     shipped = {policy.name: policy.track for policy in shipped_policies()}
-    return shipped[reference] == track if reference in shipped else load_policy(reference, track).track == track
-
-
-def make_designs(references: Sequence[str], track: Track) -> list[Design]:
-    """Return the designs behind shipped names and paths, each with a name of its own.
-
-    A file is called by its stem; where that is also the name of a shipped policy or of another file, the first six
-    digits of its hash are added: `llq@3f2a1c`.
-
-    Raises:
-        GliaBenchError: If a name is unknown, or a file is absent or no policy file at all.
-    """
-    shipped = {policy.name: policy for policy in shipped_policies(track)}
-    files = [Path(reference) for reference in dict.fromkeys(references) if _is_path(reference)]
-    stems = [_plain_name(file) for file in files]
-    designs: list[Design] = []
-    for reference in dict.fromkeys(references) if references else shipped:
-        if not _is_path(reference):
-            policy = shipped.get(reference) or load_policy(reference, track)
-            design = Design(
-                name=policy.name, track=track, kind=policy.kind, sha256=policy.sha256, path=Path(policy.path).name
-            )
-        else:
-            source = read_source(Path(reference))
-            sha256 = hashlib.sha256(source.encode()).hexdigest()
-            stem = _plain_name(Path(reference))
-            is_taken = stem in shipped or stems.count(stem) > 1
-            name = f"{stem}@{sha256[:6]}" if is_taken else stem
-            design = Design(name=name, track=track, kind="user", sha256=sha256, path=reference, source=source)
-        if design.name not in (other.name for other in designs):  # the same text twice is one design
-            designs.append(design)
-    return designs
-
-
-def _is_path(reference: str) -> bool:
-    return reference.endswith(".py") or "/" in reference
-
-
-def _plain_name(file: Path) -> str:
-    """Return a file's stem with only such characters as are safe in file names, tables and pages."""
-    return re.sub(r"[^\w.+-]", "_", file.stem, flags=re.ASCII).strip(".")[:60] or "policy"
+    return shipped[name] == track if name in shipped else load_policy(name, track).track == track
 
 
 def check_folder(folder: Path) -> None:
@@ -330,7 +293,9 @@ def check_folder(folder: Path) -> None:
         others = sorted(file.name for file in folder.iterdir())
     except OSError as error:
         raise GliaBenchError(f"results folder {folder} cannot be made ({error.strerror}); give another --out") from None
-    if others and not {RESULT_FILE, JOURNAL_FILE, LOCK_FILE} & set(others):  # a killed run leaves one of the last two
+    if others and not {RESULT_FILE, JOURNAL_FILE, TUNING_FILE, LOCK_FILE} & set(
+        others
+    ):  # a killed run leaves one of the others
         raise GliaBenchError(
             f"results folder {folder} must be new, empty or an earlier run's (it holds {others[0]!r} and no "
             f"{RESULT_FILE}); give another --out"

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 from glia_bench.evaluation.consistency import Cell, cell, cell_name
+from glia_bench.evaluation.designs import Design, what_became_of
 from glia_bench.evaluation.runner import Limits, Refusal, Watcher, run_trials
 from glia_bench.evaluation.sealed import SealedCase, sealed_season
-from glia_bench.evaluation.trial import Design, Trial
-from glia_bench.loading import shipped_policies
+from glia_bench.evaluation.trial import Trial
 from glia_bench.scoring.record import ResultRecord, TrialRecord
 from glia_bench.tasks.catalog import get_task
 from glia_bench.tasks.perturbation import NONE
@@ -47,19 +47,20 @@ def trials_of(record: ResultRecord, files: Files) -> tuple[Trials, list[str]]:
     Raises:
         GliaBenchError: If a file cannot be read.
     """
-    shipped = {(policy.track, policy.name): policy.sha256 for policy in shipped_policies()}
-    designs = {(fields["track"], fields["name"]): fields for fields in record["designs"]}
+    designs = {
+        (fields["track"], fields["name"]): Design.from_json({**fields, "path": f"{fields['name']}.py"})
+        for fields in record["designs"]
+    }
     sealed, reason = _sealed_cases(record)
     problems = [reason] if reason else []
     problems += _other_files(record, files)
     trials: Trials = {}
     for trial in record["trials"]:
         task = get_task(trial["task"].partition(TRACE_MARK)[0])
-        where, fields = (task.track, trial["policy"]), designs[task.track, trial["policy"]]
+        design = designs[task.track, trial["policy"]]
         case = sealed.get((trial["task"], trial["seed"])) if trial["split"] != "dev" else None
         is_traced = TRACE_MARK in trial["task"] and case is None
-        if fields["source"] is None and shipped.get(where) != fields["sha256"]:
-            was = "is not shipped any more" if where not in shipped else "has changed since"
+        if was := what_became_of(design):
             problems.append(f"shipped policy {trial['policy']!r} {was}: its trials cannot be run again by this version")
         elif task.needs_lengths and not is_traced and files.lengths is None:
             problems.append(f"{task.id} needs {task.lengths_hint}: pass --lengths FILE")
@@ -68,7 +69,7 @@ def trials_of(record: ResultRecord, files: Files) -> tuple[Trials, list[str]]:
         elif trial["split"] == "dev" or case is not None:
             trace = case.trace if case else files.trace if is_traced else None
             trials[cell(trial)] = Trial(
-                design=Design(path=f"{fields['name']}.py", **fields),
+                design=design,
                 task=trial["task"],
                 load=trial["load"],
                 seed=case.seed if case else trial["seed"],

@@ -1,18 +1,17 @@
 """The robustness table of a result: its best designs simulated again on variants of each task's cluster.
 
-Designs are those of the result, bit for bit: shipped ones by name, others from the copies in its folder. Tasks that
-this version does not know, or that need a file from the user, are left out, and so are sealed cases.
+Designs are those of the result, bit for bit: shipped ones by name, others by the text in its record. Tasks that this
+version does not know, or that need a file from the user, are left out, and so are sealed cases.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from glia_bench.errors import GliaBenchError
+from glia_bench.evaluation.designs import Design, what_became_of
 from glia_bench.evaluation.runner import Limits, Refusal, Watcher, run_trials
-from glia_bench.evaluation.trial import Design, Trial
-from glia_bench.loading import load_policy, read_source
+from glia_bench.evaluation.trial import Trial
 from glia_bench.policy import Track
 from glia_bench.scoring.record import ResultRecord, TrialRecord, canonical, write_atomically
 from glia_bench.scoring.robustness import VARIANTS, compare_rankings
@@ -44,7 +43,7 @@ def write_robustness(
         seeds = sorted({trial["seed"] for trial in ours})[:NUM_SEEDS]
         base = [trial for trial in ours if trial["seed"] in seeds]
         names = _best(record, task)
-        designs = [_design(next(t for t in base if t["policy"] == name), task.track, folder) for name in names]
+        designs = [_design(record, next(t for t in base if t["policy"] == name), task.track) for name in names]
         for variant in VARIANTS:
             varied = _simulated(designs, base, variant, limits, folder, watcher)
             ranking = compare_rankings(names, task.expert, base, varied)
@@ -65,18 +64,15 @@ def _best(record: ResultRecord, task: Task) -> list[str]:
     return list(dict.fromkeys([*(row["policy"] for row in rows[:NUM_DESIGNS]), task.expert]))
 
 
-def _design(trial: TrialRecord, track: Track, folder: Path) -> Design:
+def _design(record: ResultRecord, trial: TrialRecord, track: Track) -> Design:
     """Return the design of a trial, checked to be the one that was run."""
-    name, file = trial["policy"], folder / "policies" / f"{trial['policy']}.py"
-    if file.is_file():
-        source = read_source(file)
-        sha256, path = hashlib.sha256(source.encode()).hexdigest(), str(file)
-    else:
-        policy = load_policy(name, track)
-        source, sha256, path = None, policy.sha256, Path(policy.path).name
-    if sha256 != trial["policy_sha256"]:
-        raise GliaBenchError(f"{name} must be the design that was run, but its source has changed; run it again")
-    return Design(name=name, track=track, kind=trial["kind"], sha256=sha256, path=path, source=source)
+    fields = next(
+        fields for fields in record["designs"] if (fields["track"], fields["name"]) == (track, trial["policy"])
+    )
+    design = Design.from_json({**fields, "path": f"{fields['name']}.py"})
+    if was := what_became_of(design):
+        raise GliaBenchError(f"{design.name} must be the design that was run, but it {was}; run it again")
+    return design
 
 
 def _simulated(

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from glia_bench.errors import EvaluationFailure, InvalidPolicyError
+from glia_bench.evaluation.designs import Design
 from glia_bench.evaluation.stopping import Stop
-from glia_bench.evaluation.trial import Design, Trial, needs_full_engine, run_trial, trial_record, warm_up
+from glia_bench.evaluation.trial import Trial, needs_full_engine, run_trial, trial_record, warm_up
 from glia_bench.evaluation.worker import MEMORY_LIMIT_BYTES, Message, Worker
 from glia_bench.scoring.record import TrialRecord
 from glia_bench.types import Status

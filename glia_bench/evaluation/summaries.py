@@ -29,7 +29,11 @@ def gaps_of(trials: Sequence[TrialRecord]) -> list[dict[str, Any]] | None:
 def designs_of(trials: Iterable[Trial]) -> list[DesignRecord]:
     """Return each design as its record has it; a file's path says where it lay on one machine, and stays there."""
     designs = {(trial.design.track, trial.design.name): trial.design for trial in trials}
-    return [{name: getattr(design, name) for name in sorted(DESIGN_FIELDS)} for design in designs.values()]
+    return [
+        {name: getattr(design, name) for name in sorted(DESIGN_FIELDS)}
+        | {"constants": list(map(list, design.constants))}
+        for design in designs.values()
+    ]
 
 
 def _tasks(trials: Sequence[TrialRecord]) -> list[Task]:

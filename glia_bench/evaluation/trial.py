@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from glia_bench.case import Case
 from glia_bench.errors import InvalidPolicyError, InvalidTraceError
 from glia_bench.evaluation.decisions import replaying, tier_of, write_log
+from glia_bench.evaluation.designs import Design, load_design, shipped
+from glia_bench.evaluation.foresight import foreseen
 from glia_bench.evaluation.samples import sample_frame, sample_interval_s
 from glia_bench.evaluation.sealed import guarded
 from glia_bench.policy import TRACKS, Policy, Track
@@ -34,32 +36,6 @@ if TYPE_CHECKING:
 
 WARM_UP_TASK, WARM_UP_LOAD = "routing/paper-v0", 0.01
 """Some 75 requests: enough to pass through every compiled function."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Design:
-    """A policy as a run names it.
-
-    Attributes:
-        name: What it is called in records and tables; unique within a run.
-        track: Its track.
-        kind: As in `Policy.kind`.
-        sha256: Hash of its source.
-        path: Where it was read from.
-        source: Its text if it comes from a file; None for a shipped policy, which is loaded by name.
-    """
-
-    name: str
-    track: Track
-    kind: str
-    sha256: str
-    path: str
-    source: str | None = None
-
-    @property
-    def is_shipped(self) -> bool:
-        """Whether it is part of the distribution, and so may run in this process."""
-        return self.source is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +89,7 @@ class Trial:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Trial":
         """Return the trial that `to_json` wrote."""
-        parts = {"design": Design(**fields["design"]), "perturbation": Perturbation(**fields["perturbation"])}
+        parts = {"design": Design.from_json(fields["design"]), "perturbation": Perturbation(**fields["perturbation"])}
         return cls(**{**fields, **parts})
 
     @property
@@ -197,11 +173,13 @@ def run_trial(trial: Trial) -> TrialRecord:
 
     try:
         design = trial.design
-        policy = replaying(Path(trial.replays), design.name, design.track) if trial.replays else _load(design)
+        policy = replaying(Path(trial.replays), design.name, design.track) if trial.replays else load_design(design)
         task = _task(trial.task, trial.trace)
         case = _on_variant(
             trial, _case(trial.task, trial.load, trial.seed, trial.lengths, trial.trace, trial.perturbation)
         )
+        if design.kind == "bound" and design.is_shipped and not trial.replays:
+            policy, case = foreseen(policy, case, task)
         interval_s = sample_interval_s(case) if trial.keeps_samples else None
         start = time.perf_counter()
         tier = tier_of(policy) if trial.replays else trial.tier
@@ -246,13 +224,13 @@ def needs_full_engine(trial: Trial) -> bool:
     from glia_bench.sim.engine import is_plain
 
     design = trial.design
-    if trial.keeps_timeline:
+    if trial.keeps_timeline or design.kind == "bound":  # an oracle's case says more than the task's
         return True
     case = _case(trial.task, trial.load, trial.seed, None, trial.trace) if trial.trace else _small_case(trial.task)
     case = _on_variant(trial, case)
     if design.source is None:
-        return not is_plain(case, _shipped(design.name, design.track))
-    return not is_plain(case, _shipped("round_robin", "routing")) or _may_need_full_engine(design.source, design.track)
+        return not is_plain(case, load_design(design))
+    return not is_plain(case, shipped("round_robin", "routing")) or _may_need_full_engine(design.source, design.track)
 
 
 @lru_cache(maxsize=64)
@@ -274,7 +252,7 @@ def warm_up(*tiers: Literal["compiled", "python"], full: bool = False) -> None:
     """
     from glia_bench.sim.engine import simulate
 
-    case, policy = _small_case(WARM_UP_TASK), _shipped("round_robin", "routing")
+    case, policy = _small_case(WARM_UP_TASK), shipped("round_robin", "routing")
     for tier in tiers:
         simulate(case, policy, tier=tier)
         if full:
@@ -291,8 +269,11 @@ def precompile() -> list[str]:
     for track in TRACKS:
         task = next(task for task in TASKS.values() if task.track == track)
         for policy in shipped_policies(track):
-            simulate(_small_case(task.id), policy)
-            simulate(_small_case(task.id), policy, engine="full")  # the hooks of each engine are compiled for it
+            case = _small_case(task.id)
+            if policy.kind == "bound":
+                policy, case = foreseen(policy, case, task)
+            simulate(case, policy)
+            simulate(case, policy, engine="full")  # the hooks of each engine are compiled for it
     return [policy.name for policy in shipped_policies()]
 
 
@@ -308,21 +289,6 @@ def _small_case(task_id: str) -> Case:
 def _status(result: RunResult) -> Status:
     """Return the run's status; running out of memory inside a hook is its own."""
     return "policy_oom" if result.status == "policy_error" and "MemoryError" in result.message else result.status
-
-
-def _load(design: Design) -> Policy:
-    from glia_bench.loading import policy_from_source
-
-    if design.source is None:
-        return _shipped(design.name, design.track)
-    return policy_from_source(design.source, name=design.name, path=design.path, track=design.track)
-
-
-@cache
-def _shipped(name: str, track: Track) -> Policy:
-    from glia_bench.loading import load_policy
-
-    return load_policy(name, track)
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError, InvalidSpecError, UnknownPolicyError, UnknownTaskError
-from glia_bench.evaluation.plan import check_folder, make_designs, make_plan
+from glia_bench.evaluation.designs import make_designs
+from glia_bench.evaluation.plan import check_folder, make_plan
 from glia_bench.loading import shipped_policies
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
 

@@ -1,5 +1,6 @@
 """The robustness table of a result folder: designs of both kinds, what is left out, and what is refused."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_shipped_designs_and_files_are_simulated_on_every_variant(tmp_path: Path
     (tmp_path / "mine.py").write_text(FIRST)
     folder = tmp_path / "result"
     record = run(folder, str(tmp_path / "mine.py"))
-    (tmp_path / "mine.py").unlink()  # the copy in the folder is what counts
+    (tmp_path / "mine.py").unlink()  # the text in the record is what counts
     rows = write_robustness(record, folder, Limits())
     assert [row["variant"] for row in rows] == list(VARIANTS)
     for row in rows:
@@ -41,12 +42,15 @@ def test_shipped_designs_and_files_are_simulated_on_every_variant(tmp_path: Path
 
 
 def test_a_design_that_has_changed_is_refused(tmp_path: Path) -> None:
-    """A table must be of what was run: an edited copy is an error that names the design."""
+    """A table must be of what was run: another text of a design, or another shipped one, is an error that names it."""
     (tmp_path / "mine.py").write_text(FIRST)
     record = run(tmp_path / "result", str(tmp_path / "mine.py"))
-    (tmp_path / "result" / "policies" / "mine.py").write_text(FIRST + "# edited\n")
-    with pytest.raises(GliaBenchError, match="mine must be the design that was run"):
-        write_robustness(record, tmp_path / "result", Limits())
+    for name, field, value in (("mine", "source", FIRST + "# edited\n"), ("llq", "sha256", "0" * 64)):
+        altered = copy.deepcopy(record)
+        (design,) = (design for design in altered["designs"] if design["name"] == name)
+        design[field] = value
+        with pytest.raises(GliaBenchError, match=f"{name} must be the design that was run"):
+            write_robustness(altered, tmp_path / "result", Limits())
 
 
 def test_a_result_without_its_expert_has_no_table(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ import pytest
 from glia_bench.errors import EvaluationFailure, InvalidPolicyError
 from glia_bench.evaluation import trial as trial_module
 from glia_bench.evaluation import worker as worker_module
+from glia_bench.evaluation.designs import Design
 from glia_bench.evaluation.runner import Limits, Outcome, Refusal, run_trials
-from glia_bench.evaluation.trial import Design, Trial, needs_full_engine, run_trial
+from glia_bench.evaluation.trial import Trial, needs_full_engine, run_trial
 
 ROUTE = "def route(request, replicas, cluster, memory):\n"
 GOOD = ROUTE + "    return request.id % cluster.num_replicas\n"

@@ -339,7 +339,7 @@ def test_recorded_decisions_are_replayed(folder: Path, record: ResultRecord, mon
     def load(*_: object) -> None:
         raise AssertionError("no design may be loaded")
 
-    monkeypatch.setattr("glia_bench.evaluation.trial._load", load)
+    monkeypatch.setattr("glia_bench.evaluation.trial.load_design", load)
     outcome = verify_record(record, files=Files(folder=folder), replay=True)
     assert (outcome.is_verified, outcome.is_replay, outcome.num_equal) == (True, True, 6)
 
