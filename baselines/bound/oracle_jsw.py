@@ -1,7 +1,7 @@
 """Join the shortest remaining work, with every output length known on arrival.
 
 A replica's work is the prefill that the router's ledger says is still to be done, less this request's cached prefix,
-and the output tokens that its requests are still to generate; each token weighs PREFILL_WEIGHT or 1. The least is
+and the output tokens that its requests are still to generate; a prefill token weighs PREFILL_WEIGHT. The least is
 taken, ties to the lowest index.
 
 Source: queueing theory's join-the-least-work rule (JSW), given true lengths in place of estimates.
@@ -13,8 +13,8 @@ from glia_bench.features import Cluster, Memory, Replicas, Request
 
 SOURCE = "textbook: join the least work left; output lengths from the trace"
 PREFIX_VIEW = "truth"
-PREFILL_WEIGHT = 0.1
-TUNABLE = {"PREFILL_WEIGHT": (0.01, 1.0, "log")}
+PREFILL_WEIGHT = 1.0
+TUNABLE = {"PREFILL_WEIGHT": (0.01, 10.0, "log")}
 MEMORY = {"replica": 1}  # true output tokens of the requests that were sent there and have not finished
 
 
