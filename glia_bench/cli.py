@@ -173,6 +173,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--tune", metavar="N", type=_positive(int), help="first tune designs' TUNABLE constants, N simulations each"
     )
+    run.add_argument(
+        "--tuned", action="store_true", help="beside each shipped policy, run it with its constants tuned for the task"
+    )
     run.add_argument("--no-report", action="store_true", help="do not write the HTML report")
 
 
@@ -264,6 +267,7 @@ def _run(options: argparse.Namespace) -> int:
         split=options.split,
         keeps_decisions=options.decisions,
         adds_references=True,
+        adds_tuned=options.tuned,
     )
     plan = make_plan(**asked)
     key = read_private_key(options.sign) if options.sign else None

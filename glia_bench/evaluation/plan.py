@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
-from glia_bench.evaluation.designs import Design, is_path, make_designs
+from glia_bench.evaluation.designs import TUNED, Design, is_path, make_designs
 from glia_bench.evaluation.folder_lock import LOCK_FILE
 from glia_bench.evaluation.journal import JOURNAL_FILE, TUNING_FILE
 from glia_bench.evaluation.sealed import Season, sealed_season
@@ -76,6 +76,7 @@ def make_plan(
     split: Split = "dev",
     keeps_decisions: bool = False,
     adds_references: bool = False,
+    adds_tuned: bool = False,
     also: Mapping[str, Sequence[Design]] = NO_DESIGNS,
 ) -> Plan:
     """Return the trials of a run; what is not given takes the suite's or the task's own choice.
@@ -96,6 +97,7 @@ def make_plan(
         keeps_decisions: Write what every design decided, of every trial on development seeds.
         split: Development seeds, all cases of the sealed season, or both. Of sealed cases no tables are kept.
         adds_references: Run the references of each task too, without which policies have no ratio and no flags.
+        adds_tuned: Run each shipped policy also with the constants that are frozen with the task.
         also: Further designs by task id.
 
     Raises:
@@ -149,6 +151,8 @@ def make_plan(
         if adds_references:
             references = (task.naive, task.expert, PLAIN_REFERENCE[task.track])
             here += make_designs(references, task.track, task.id)
+        if adds_tuned:
+            here += make_designs([f"{d.idea}@{TUNED}" for d in here if d.is_shipped], task.track, task.id)
         here = list({design.name: design for design in here}.values())
         task_loads = tuple(dict.fromkeys(loads)) or (task.loads if suite == "full" else task.default_loads)
         for load in task_loads:  # made once here, so that what is wrong with it is said before anything runs

@@ -291,7 +291,7 @@ def _status(result: RunResult) -> Status:
     return "policy_oom" if result.status == "policy_error" and "MemoryError" in result.message else result.status
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _case(
     task: str, load: float, seed: int, lengths: str | None, trace: str | None, perturbation: Perturbation = NONE
 ) -> Case:
