@@ -71,6 +71,7 @@ def print_task(facts: Mapping[str, Any]) -> None:
         *((("length predictor", _predictor(facts["predictor"])),) if facts["predictor"]["kind"] != "none" else ()),
         ("run ends", f"when drained, or {facts['drain_s']:,.0f} s after the last arrival"),
         ("references", f"naive {facts['naive']}, plain {facts['reference']}, human expert {facts['expert']}"),
+        *((("tuned", _constants(facts)),) if facts["expert_constants"] else ()),
         ("seeds", f"{facts['dev_seeds'][0]} to {facts['dev_seeds'][-1]}"),
         ("suites", ", ".join(facts["suites"]) or "none"),
     ]
@@ -79,6 +80,10 @@ def print_task(facts: Mapping[str, Any]) -> None:
         _print_pairs(console, "Published mean E2E", [(name, f"{value:g} s") for name, value in published.items()])
     console.print(Padding(Text.assemble(("Source  ", "bold"), facts["source"]), (0, 4, 1, 0)))
     console.print(Text.assemble(("Run     ", "bold"), facts["command"]), soft_wrap=True)
+
+
+def _constants(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in facts["expert_constants"].items())
 
 
 def _pool_pairs(pool: Mapping[str, Any]) -> list[tuple[str, str]]:

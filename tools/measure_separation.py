@@ -6,32 +6,30 @@ Costs are at the task's default loads over the development seeds; a ratio is the
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
+from glia_bench.evaluation.designs import make_designs
+from glia_bench.evaluation.trial import Trial, run_trial
 from glia_bench.features import FloatArray
-from glia_bench.loading import load_policy, shipped_policies
-from glia_bench.scoring.metrics import cost
-from glia_bench.sim.engine import simulate
+from glia_bench.loading import shipped_policies
 from glia_bench.tasks.catalog import TASKS, get_task
 from glia_bench.tasks.task import Task
 
 
 def costs(task: Task, names: Sequence[str], loads: Sequence[float], num_seeds: int) -> tuple[FloatArray, FloatArray]:
-    """Return costs and seconds of wall time of policies; float64, shape (policies, loads, seeds); NaN if one failed."""
-    shape = (len(names), len(loads), num_seeds)
+    """Return costs and seconds of simulation of designs; float64, shape (designs, loads, seeds); NaN if one failed."""
+    designs = make_designs(names, task.track, task.id)
+    shape = (len(designs), len(loads), num_seeds)
     found, seconds = np.full(shape, np.nan), np.zeros(shape)
     for column, load in enumerate(loads):
         for seed in range(num_seeds):
-            case = task.case(load, seed)
-            for row, name in enumerate(names):
-                start = time.perf_counter()
-                result = simulate(case, load_policy(name, task.track))
-                seconds[row, column, seed] = time.perf_counter() - start
-                if result.status == "ok":
-                    found[row, column, seed] = cost(case, result, task)
+            for row, design in enumerate(designs):
+                record = run_trial(Trial(design=design, task=task.id, load=load, seed=seed))
+                seconds[row, column, seed] = record["sim_s"] or np.nan
+                if record["status"] == "ok":
+                    found[row, column, seed] = record["cost"]
     return found, seconds
 
 
@@ -49,8 +47,8 @@ def main() -> None:
     parser.add_argument("--all-loads", action="store_true", help="every load rather than the default ones")
     options = parser.parse_args()
     for task in map(get_task, options.task or [task for task in TASKS if "/paper-" not in task]):
-        policies = shipped_policies(task.track)
-        names = [policy.name for policy in policies]
+        kinds = {policy.name: policy.kind for policy in shipped_policies(task.track)}
+        names = list(dict.fromkeys([*kinds, task.expert]))
         loads = task.loads if options.all_loads else task.default_loads
         found, seconds = costs(task, names, loads, options.seeds)
         sizes = [len(task.case(load, 0).trace) for load in loads]
@@ -60,9 +58,9 @@ def main() -> None:
         for row in order:
             ratios = np.exp(np.log(found[row] / expert).mean(axis=1))
             over_all = float(np.exp(np.log(found[row] / expert).mean()))
-            mark = {task.naive: "naive", task.expert: "expert"}.get(names[row], policies[row].kind)
+            mark = {task.naive: "naive", task.expert: "expert"}.get(names[row], kinds.get(names[row], "human"))
             print(
-                f"  {names[row]:18s} {mark:13s} cost {np.round(found[row].mean(axis=1), 3)} "
+                f"  {names[row]:24s} {mark:13s} cost {np.round(found[row].mean(axis=1), 3)} "
                 f"over expert {over_all:.3f} {np.round(ratios, 3)}  {seconds[row].mean():.3f} s, most "
                 f"{seconds[row].max():.3f}",
                 flush=True,

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from glia_bench.cluster import PS_PER_S, ClusterSpec, Ints, PoolSpec, SloClass
+from glia_bench.evaluation.designs import make_designs
 from glia_bench.loading import facts_of, shipped_policies
 from glia_bench.scoring.metrics import OBJECTIVES, metric_names
 from glia_bench.scoring.starvation import PLAIN_REFERENCE
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, SUITES, TASKS, get_task
 from glia_bench.tasks.recorded import TRACE_MARK, recorded_task
 from glia_bench.tasks.task import Task
+from glia_bench.tunables import Number
 
 
 def everything() -> dict[str, Any]:
@@ -42,6 +44,7 @@ def everything() -> dict[str, Any]:
                 "kind": policy.kind,
                 "source": facts.public_source,
                 "idea": facts.idea,
+                "tunable": [asdict(tunable) for tunable in facts.tunable],
                 "path": policy.path,
                 "sha256": policy.sha256,
             }
@@ -85,12 +88,19 @@ def task_facts(task: Task) -> dict[str, Any]:
         "slo_classes": [_slo(slo) for slo in task.cluster.slo_classes],
         "naive": task.naive,
         "expert": task.expert,
+        "expert_constants": _constants(task),
         "reference": PLAIN_REFERENCE.get(task.track),
         "published_mean_e2e_s": dict(task.published) if task.published else None,
         "needs_lengths": task.needs_lengths,
         "lengths_hint": task.lengths_hint,
         "command": _command(task),
     }
+
+
+def _constants(task: Task) -> dict[str, Number]:
+    """Return the constants in which the expert differs from the shipped policy that its name begins with."""
+    (design,) = make_designs([task.expert], task.track, task.id)
+    return dict(design.constants)
 
 
 def _command(task: Task) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from glia_bench.cluster import PS_PER_S
 from glia_bench.errors import UnknownTaskError
-from glia_bench.loading import load_policy
+from glia_bench.evaluation.designs import make_designs
 from glia_bench.policy import TRACKS
 from glia_bench.scoring.metrics import OBJECTIVES
 from glia_bench.scoring.unloaded import unloaded_ps
@@ -65,7 +65,9 @@ def test_every_task_states_what_a_reader_needs(task: Task) -> None:
     assert min(len(task.title), len(task.why_hard), len(task.source), len(task.rate_basis)) > 20
     assert task.objective in OBJECTIVES
     assert (task.objective == "gpu_seconds_slo") == (task.gpu_seconds_per_request > 0)
-    assert {load_policy(name, task.track).kind for name in (task.naive, task.expert)} == {"human"}
+    references = make_designs([task.naive, task.expert], task.track, task.id)
+    assert (references[0].name, references[-1].name) == (task.naive, task.expert)
+    assert {design.kind for design in references} == {"human"}
     assert task.dev_seeds == tuple(range(10))
     assert set(task.default_loads) <= set(task.loads)
     assert list(task.loads) == sorted(set(task.loads))
