@@ -2,9 +2,9 @@
 
 Level k grants QUANTUM_S * 2**k seconds of running. A request joins at the first level that its prefill fits, falls one
 level when its time is used up, and keeps its place within its level, first in, first out. Every PERIOD scheduling
-points, those that have not run for STARVED_S rise to level 0. A request of a higher level takes the place of one of the
-lowest when memory or places are short. FastServe counts iterations and swaps to host memory; here the victim is
-computed again.
+points those that have not run for STARVED_S join anew. A request of a higher level takes the place of one of the lowest
+when memory or places are short. FastServe counts iterations, swaps to host memory and promotes to level 0; here a victim
+is computed again, and for that level 0 is too short.
 
 Source: FastServe (arXiv 2305.05920).
 Loses: where memory is short: long requests are preempted again and again, and each time computed from the start.
@@ -39,14 +39,16 @@ def quantum_s(level: float) -> float:
 
 
 def join(request: Request, replica: Replica, memory: Memory) -> None:
-    """Put a new request on the first level whose quantum is enough for its prefill."""
+    """Put a request on the first level whose quantum is enough for its prefill."""
     perf = replica.perf
-    tokens = request.prompt_tokens
+    tokens = request.prompt_tokens + request.generated_tokens
     prefill_s = perf.fixed_s + perf.token_s * tokens + perf.prefill_pair_s * tokens * tokens
     row = memory.request[request.slot]
+    row[LEVEL] = 0.0
     while row[LEVEL] < LEVELS and quantum_s(row[LEVEL]) < prefill_s:
         row[LEVEL] += 1.0
     row[JOINED] = 1.0
+    row[USED_S] = 0.0
     row[ENTERED_S] = row[ASKED_S] = row[RAN_S] = replica.now_s
 
 
@@ -67,6 +69,6 @@ def rank(request: Request, replica: Replica, memory: Memory) -> float:
         if row[USED_S] > quantum_s(row[LEVEL]) and row[LEVEL] < LEVELS:
             move(request, row[LEVEL] + 1.0, replica, memory)
     elif memory.shared[0] == 0 and replica.now_s - row[RAN_S] >= STARVED_S:
-        move(request, 0.0, replica, memory)
+        join(request, replica, memory)
     row[ASKED_S] = replica.now_s
     return row[LEVEL] * SPAN_S + row[ENTERED_S]

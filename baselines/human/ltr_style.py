@@ -2,11 +2,12 @@
 
 Requests go by the length predictor's estimate, made once; the shorter takes the place of the longest that runs when
 memory or places are short. Whoever has waited STARVED_POINTS scheduling points in a row comes before all others until
-it has run PROMOTED_POINTS of them. A ranker that was trained to order outputs is used in the source, and it counts steps;
-here it is the task's predictor, and where a task grants none all is first come, first served.
+it has run PROMOTED_POINTS of them. The source trains a ranker and counts steps; here the ranker is the predictor of the
+task, and where that grants none all is first come, first served.
 
 Source: learning to rank (arXiv 2408.15792); periods of its released code, the predictor's quality is the task's.
-Loses: where predictions are poor, and where memory is short: every preemption is computed again.
+Loses: where predictions are poor, and where memory is short: every preemption is computed again, and a starved
+request takes a place for a few iterations only to lose it.
 """
 
 from glia_bench.features import Memory, Replica, Request

@@ -12,7 +12,7 @@ fill the replica, and all others wait.
 from glia_bench.features import Memory, Replica, Request
 
 SOURCE = "microsoft/vidur@7d475133, vidur/scheduler/replica_scheduler/orca_replica_scheduler.py"
-TUNABLE = {"RESERVED_SHARE": (0.0, 1.0), "MAX_BATCH": (8, 256, "log")}
+TUNABLE = {"RESERVED_SHARE": (0.01, 1.0, "log"), "MAX_BATCH": (8, 256, "log")}
 RESERVED_SHARE = 1.0  # of the output that the client allows
 MAX_BATCH = 128
 MEMORY = {"shared": 1}  # blocks reserved by those that run, added up anew at each scheduling point

@@ -1,9 +1,9 @@
 """SGLang's estimate and retract: admit by a guess of what the outputs will take, take requests back if it was too low.
 
-A prompt enters if it and its longest output fit beside RATIO of what those that run may still generate. RATIO falls
-with every decode step, and is set anew from the outputs so far when memory runs out; then the request with the fewest
-output tokens is taken back, ties by the longest prompt. Prompts go before decodes, not together. One that was taken
-back waits at its place by arrival here; chunks are the engine's token budget.
+A prompt enters if it and its longest output fit beside a ratio of what those that run may still generate. The ratio
+falls with every decode step, and is set anew from the outputs so far when memory runs out; then the request with the
+fewest output tokens is taken back, ties by the longest prompt. Prompts go before decodes, not together. One that was
+taken back waits at its place by arrival here, chunks are the engine's token budget, and a cached prefix counts as new.
 
 Source: SGLang 0.5.9, its scheduler with the policy fcfs and its defaults.
 Loses: where prompts are many: decodes stand still for them. The guess is one number for all, and every output it
@@ -38,7 +38,7 @@ def fits(need: float, replica: Replica, memory: Memory) -> bool:
 def rank(request: Request, replica: Replica, memory: Memory) -> float:
     """Order by arrival; whoever finds nobody waiting is the head."""
     if replica.waiting == 0:
-        memory.shared[NEED] = request.prompt_tokens - request.cached_tokens + rest(request)
+        memory.shared[NEED] = request.prompt_tokens + rest(request)
     return request.arrival_s
 
 
@@ -67,7 +67,7 @@ def tokens(request: Request, replica: Replica, left: int, memory: Memory) -> int
 
 def admit(request: Request, replica: Replica, memory: Memory) -> bool:
     """Admit in the prompts' turn while there is room; else note what the head needs, for the next turn."""
-    need = request.prompt_tokens + request.generated_tokens - request.cached_tokens + rest(request)
+    need = request.prompt_tokens + request.generated_tokens + rest(request)
     enters = memory.shared[PREFILLS] == 1 and fits(need, replica, memory)
     memory.shared[NEED] = 0.0 if enters else float(need)
     return enters

@@ -22,7 +22,7 @@ MEMORY = {
 
 def blocks(request: Request, replica: Replica) -> int:
     """Return the blocks that the request needs to enter."""
-    tokens = request.prompt_tokens + request.generated_tokens - request.cached_tokens
+    tokens = request.prompt_tokens + request.generated_tokens
     return (tokens + replica.block_size_tokens - 1) // replica.block_size_tokens
 
 

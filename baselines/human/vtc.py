@@ -46,8 +46,8 @@ def rank(request: Request, replica: Replica, memory: Memory) -> float:
     if row[SEEN] == 0 and mine[WAITING] == 0:
         lift(request.tenant, memory)
     row[SEEN] = 1.0
-    if request.computed_tokens > 0:  # it runs
-        return mine[COUNTER]
+    if request.computed_tokens > 0:  # it runs; if it is preempted, it waits at the head
+        return 0.0
     mine[WAITING] += 1.0
     place = mine[COUNTER] + mine[AHEAD]
     if request.restarts == 0:
