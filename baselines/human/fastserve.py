@@ -3,8 +3,8 @@
 Level k grants QUANTUM_S * 2**k seconds of running. A request joins at the first level that its prefill fits, falls one
 level when its time is used up, and keeps its place within its level, first in, first out. Every PERIOD scheduling
 points those that have not run for STARVED_S join anew. A request of a higher level takes the place of one of the lowest
-when memory or places are short. FastServe counts iterations, swaps to host memory and promotes to level 0; here a victim
-is computed again, and for that level 0 is too short.
+when memory or places are short. FastServe counts iterations, swaps to host memory and promotes to level 0; here a
+victim is computed again, and for that level 0 is too short.
 
 Source: FastServe (arXiv 2305.05920).
 Loses: where memory is short: long requests are preempted again and again, and each time computed from the start.

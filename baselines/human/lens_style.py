@@ -1,9 +1,9 @@
 """The largest token budget whose iteration is predicted to keep the pace that the requests were promised.
 
 Before each iteration the granted model of iteration times says what the decodes alone take. What is left of the
-smallest slack of those that ran last time is filled with prompt tokens, at least LEAST of them. A request's slack is the
-time until its next token is due at MARGIN times its TPOT objective, counted from its first token, but never less than
-one such interval: who is late anyway does not stop the prompts. The source learns its model online.
+smallest slack of those that ran last time is filled with prompt tokens, at least LEAST of them. A request's slack is
+the time until its next token is due at MARGIN times its TPOT objective, counted from its first token, but never less
+than one such interval: who is late anyway does not stop the prompts. The source learns its model online.
 
 Source: NexusSched, LENS (arXiv 2509.23384); its floor is chosen here.
 Loses: for first tokens under load: short iterations compute fewer prompts a second, and the queue grows. When decodes
