@@ -14,6 +14,7 @@ from glia_bench.features import Memory, Replica, Request
 
 SOURCE = "sgl-project/sglang 0.5.9, python/sglang/srt/managers/{schedule_policy,schedule_batch,scheduler}.py"
 ENGINE_MODE = "vllm_v1"
+DYNAMIC_RANK = True
 TUNABLE = {"FIRST_RATIO": (0.05, 1.0), "LAST_SHARE": (0.0, 1.0), "DECAY_STEPS": (10, 10000, "log")}
 FIRST_RATIO = 0.7
 LAST_SHARE = 0.14  # of the first ratio: it falls no lower
@@ -35,48 +36,56 @@ def fits(need: float, replica: Replica, memory: Memory) -> bool:
     return replica.running == 0 or (room and replica.running < replica.max_running)
 
 
-def rank(request: Request, replica: Replica, memory: Memory) -> float:
-    """Order by arrival; whoever finds nobody waiting is the head."""
-    if replica.waiting == 0:
-        memory.shared[NEED] = request.prompt_tokens + rest(request)
-    return request.arrival_s
+def count(request: Request, memory: Memory) -> None:
+    """Reserve a ratio of the rest for a request that runs; see from its tokens how many decode steps there were."""
+    s = memory.shared
+    s[RESERVED] += rest(request) * (FIRST_RATIO - s[FALLEN])
+    s[STEPS] = max(s[STEPS], request.generated_tokens - memory.request[request.slot, 0])
+    memory.request[request.slot, 0] = request.generated_tokens
 
 
 def on_step(replica: Replica, memory: Memory) -> None:
-    """Give prompts the turn if one is begun, the head fits or nothing decodes; let the ratio fall; count anew."""
+    """Let the ratio fall; give prompts the turn if one is begun or nothing decodes; count anew."""
     s = memory.shared
     s[FALLEN] = min(s[FALLEN] + s[STEPS] * FIRST_RATIO * (1 - LAST_SHARE) / DECAY_STEPS, FIRST_RATIO * (1 - LAST_SHARE))
-    begun = replica.running > replica.decode_tokens
-    enters = s[NEED] > 0 and replica.waiting > 0 and fits(s[NEED], replica, memory)
-    s[PREFILLS] = 1.0 if begun or enters or replica.decode_tokens == 0 else 0.0
+    s[PREFILLS] = 1.0 if replica.running > replica.decode_tokens or replica.decode_tokens == 0 else 0.0
     s[PAUSED] = replica.decode_tokens * s[PREFILLS]
-    s[STEPS] = s[RESERVED] = s[ASKED] = s[OUTPUT] = s[ALLOWED] = 0.0
+    s[NEED] = s[STEPS] = s[RESERVED] = s[ASKED] = s[OUTPUT] = s[ALLOWED] = 0.0
+
+
+def rank(request: Request, replica: Replica, memory: Memory) -> float:
+    """Order by arrival; note what the head needs, which is asked first, and then what those that run may take."""
+    if request.computed_tokens > 0:
+        count(request, memory)
+    elif memory.shared[NEED] == 0:
+        memory.shared[NEED] = request.prompt_tokens + request.generated_tokens + rest(request)
+    return request.arrival_s
 
 
 def tokens(request: Request, replica: Replica, left: int, memory: Memory) -> int:
-    """Reserve for whoever runs or enters, count the decode steps, and pause decodes (asked first) for prompts."""
+    """Give prompts the turn if the head fits; pause decodes (asked first) in it; reserve in full for who enters."""
     s = memory.shared
-    s[RESERVED] += rest(request) * (FIRST_RATIO - s[FALLEN] if request.computed_tokens > 0 else 1.0)
-    s[STEPS] = max(s[STEPS], request.generated_tokens - memory.request[request.slot, 0])
-    memory.request[request.slot, 0] = request.generated_tokens
+    if s[NEED] > 0 and s[PREFILLS] == 0 and fits(s[NEED], replica, memory):
+        s[PREFILLS] = 1.0
+        s[PAUSED] = replica.decode_tokens
+    s[NEED] = 0.0
     if s[PAUSED] > 0:
         s[PAUSED] -= 1.0
         return 0
+    if request.computed_tokens == 0:
+        s[RESERVED] += rest(request)
     return left
 
 
 def admit(request: Request, replica: Replica, memory: Memory) -> bool:
-    """Admit in the prompts' turn while there is room; else note what the head needs, for the next turn."""
+    """Admit in the prompts' turn while there is room."""
     need = request.prompt_tokens + request.generated_tokens + rest(request)
-    enters = memory.shared[PREFILLS] == 1 and fits(need, replica, memory)
-    memory.shared[NEED] = 0.0 if enters else float(need)
-    return enters
+    return memory.shared[PREFILLS] == 1 and fits(need, replica, memory)
 
 
 def evict_rank(request: Request, replica: Replica, memory: Memory) -> float:
     """Take back the fewest output tokens, then the longest prompt; the last one asked sets the ratio anew."""
     s = memory.shared
-    s[NEED] = 0.0
     s[ASKED] += 1
     s[OUTPUT] += request.generated_tokens
     s[ALLOWED] += request.max_tokens

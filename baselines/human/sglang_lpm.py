@@ -14,20 +14,15 @@ from glia_bench.features import Memory, Replica, Request
 SOURCE = "sgl-project/sglang 0.5.9, python/sglang/srt/managers/{schedule_policy,schedule_batch,scheduler}.py"
 ENGINE_MODE = "vllm_v1"
 DYNAMIC_RANK = True
-TUNABLE = {
-    "FIRST_RATIO": (0.05, 1.0),
-    "LAST_SHARE": (0.0, 1.0),
-    "DECAY_STEPS": (10, 10000, "log"),
-    "LPM_MOST": (1, 10000, "log"),
-}
+TUNABLE = {"FIRST_RATIO": (0.05, 1.0), "DECAY_STEPS": (10, 10000, "log"), "LPM_MOST": (1, 10000, "log")}
 FIRST_RATIO = 0.7
 LAST_SHARE = 0.14  # of the first ratio: it falls no lower
 DECAY_STEPS = 600
 LPM_MOST = 128  # waiting requests
 LONGEST = 4096  # output tokens, however many the client allows
 AHEAD = 20  # steps that each request is granted in a new ratio
-NEED, PREFILLS, PAUSED, FALLEN, STEPS, RESERVED, ASKED, OUTPUT, ALLOWED, HEAD_RANK, HEAD_ID, OPEN = range(12)
-MEMORY = {"shared": 12, "request": 1}  # of a request: the output tokens when it was last asked
+NEED, PREFILLS, PAUSED, FALLEN, STEPS, RESERVED, ASKED, OUTPUT, ALLOWED, HEAD_RANK, HEAD_ID = range(11)
+MEMORY = {"shared": 11, "request": 1}  # of a request: the output tokens when it was last asked
 
 
 def rest(request: Request) -> int:
@@ -41,42 +36,48 @@ def fits(need: float, replica: Replica, memory: Memory) -> bool:
     return replica.running == 0 or (room and replica.running < replica.max_running)
 
 
+def count(request: Request, memory: Memory) -> None:
+    """Reserve a ratio of the rest for a request that runs; see from its tokens how many decode steps there were."""
+    s = memory.shared
+    s[RESERVED] += rest(request) * (FIRST_RATIO - s[FALLEN])
+    s[STEPS] = max(s[STEPS], request.generated_tokens - memory.request[request.slot, 0])
+    memory.request[request.slot, 0] = request.generated_tokens
+
+
+def on_step(replica: Replica, memory: Memory) -> None:
+    """Let the ratio fall; give prompts the turn if one is begun or nothing decodes; count anew."""
+    s = memory.shared
+    s[FALLEN] = min(s[FALLEN] + s[STEPS] * FIRST_RATIO * (1 - LAST_SHARE) / DECAY_STEPS, FIRST_RATIO * (1 - LAST_SHARE))
+    s[PREFILLS] = 1.0 if replica.running > replica.decode_tokens or replica.decode_tokens == 0 else 0.0
+    s[PAUSED] = replica.decode_tokens * s[PREFILLS]
+    s[NEED] = s[STEPS] = s[RESERVED] = s[ASKED] = s[OUTPUT] = s[ALLOWED] = 0.0
+
+
 def rank(request: Request, replica: Replica, memory: Memory) -> float:
-    """Order by cached prefix, or by arrival where too many wait; note what the head of the queue needs."""
+    """Order by cached prefix, or by arrival where too many wait; note what the head needs, and what runs."""
     s = memory.shared
     place = float(-request.cached_tokens if replica.waiting <= LPM_MOST else 0)
     is_first = place < s[HEAD_RANK] or (place == s[HEAD_RANK] and request.id < s[HEAD_ID])
-    if request.computed_tokens == 0 and (s[NEED] == 0 or is_first):
+    if request.computed_tokens > 0:
+        count(request, memory)
+    elif s[NEED] == 0 or is_first:
         s[HEAD_RANK], s[HEAD_ID] = place, request.id
         s[NEED] = request.prompt_tokens + request.generated_tokens + rest(request)
     return place
 
 
-def on_step(replica: Replica, memory: Memory) -> None:
-    """Let the ratio fall; give prompts the turn if one is begun or nothing decodes, and pause all decodes for it."""
-    s = memory.shared
-    s[FALLEN] = min(s[FALLEN] + s[STEPS] * FIRST_RATIO * (1 - LAST_SHARE) / DECAY_STEPS, FIRST_RATIO * (1 - LAST_SHARE))
-    s[PREFILLS] = 1.0 if replica.running > replica.decode_tokens or replica.decode_tokens == 0 else 0.0
-    s[PAUSED] = replica.decode_tokens * s[PREFILLS]
-    s[OPEN] = 1.0
-    s[STEPS] = s[NEED] = s[ASKED] = s[OUTPUT] = s[ALLOWED] = 0.0
-
-
 def tokens(request: Request, replica: Replica, left: int, memory: Memory) -> int:
-    """Reserve for whoever runs or enters, count the decode steps, and pause decodes (asked first) for prompts."""
+    """Give prompts the turn if the head fits; pause decodes (asked first) in it; reserve in full for who enters."""
     s = memory.shared
-    if s[OPEN] == 1:  # the first to be asked, after all ranks
-        s[OPEN] = 0.0
-        if s[PREFILLS] == 0 and s[NEED] > 0 and fits(s[NEED], replica, memory):
-            s[PREFILLS] = 1.0
-            s[PAUSED] = replica.decode_tokens
-        s[RESERVED] = 0.0
-    s[RESERVED] += rest(request) * (FIRST_RATIO - s[FALLEN] if request.computed_tokens > 0 else 1.0)
-    s[STEPS] = max(s[STEPS], request.generated_tokens - memory.request[request.slot, 0])
-    memory.request[request.slot, 0] = request.generated_tokens
+    if s[NEED] > 0 and s[PREFILLS] == 0 and fits(s[NEED], replica, memory):
+        s[PREFILLS] = 1.0
+        s[PAUSED] = replica.decode_tokens
+    s[NEED] = 0.0
     if s[PAUSED] > 0:
         s[PAUSED] -= 1.0
         return 0
+    if request.computed_tokens == 0:
+        s[RESERVED] += rest(request)
     return left
 
 

@@ -12,12 +12,11 @@ from glia_bench.features import Memory, Replica, Request
 
 SOURCE = "vllm-project/vllm 0.6, vllm/core/scheduler.py"
 ENGINE_MODE = "vllm_v1"
+DYNAMIC_RANK = True
 TUNABLE = {"WATERMARK": (0.0, 0.2)}
 WATERMARK = 0.01
-NEED, PREFILLS, PAUSED = 0, 1, 2
-MEMORY = {
-    "shared": 3
-}  # blocks of the queue's head, 0 if not known; whether prompts have the turn; decodes to pause yet
+IS_OPEN, PREFILLS, PAUSED = 0, 1, 2
+MEMORY = {"shared": 3}  # whether the head is still to be asked; whether prompts have the turn; decodes to pause yet
 
 
 def blocks(request: Request, replica: Replica) -> int:
@@ -26,25 +25,27 @@ def blocks(request: Request, replica: Replica) -> int:
     return (tokens + replica.block_size_tokens - 1) // replica.block_size_tokens
 
 
-def fits(need: float, replica: Replica) -> bool:
-    """Return whether so many blocks may be taken now; an empty replica takes any prompt."""
-    room = replica.free_blocks - need >= int(WATERMARK * replica.capacity_blocks)
+def fits(request: Request, replica: Replica) -> bool:
+    """Return whether the request's blocks may be taken now; an empty replica takes any prompt."""
+    room = replica.free_blocks - blocks(request, replica) >= int(WATERMARK * replica.capacity_blocks)
     return replica.running == 0 or (room and replica.running < replica.max_running)
 
 
-def rank(request: Request, replica: Replica, memory: Memory) -> float:
-    """Order by arrival; whoever finds nobody waiting is the head."""
-    if replica.waiting == 0:
-        memory.shared[NEED] = blocks(request, replica)
-    return request.arrival_s
-
-
 def on_step(replica: Replica, memory: Memory) -> None:
-    """Give prompts the turn if one is begun, if the head fits, or if there is no decode."""
-    begun = replica.running > replica.decode_tokens
-    enters = memory.shared[NEED] > 0 and replica.waiting > 0 and fits(memory.shared[NEED], replica)
-    memory.shared[PREFILLS] = 1.0 if begun or enters or replica.decode_tokens == 0 else 0.0
-    memory.shared[PAUSED] = replica.decode_tokens * memory.shared[PREFILLS]
+    """Give prompts the turn, and pause all decodes, if a prompt is begun or nothing decodes."""
+    is_theirs = replica.running > replica.decode_tokens or replica.decode_tokens == 0
+    memory.shared[IS_OPEN] = 1.0
+    memory.shared[PREFILLS] = 1.0 if is_theirs else 0.0
+    memory.shared[PAUSED] = replica.decode_tokens if is_theirs else 0.0
+
+
+def rank(request: Request, replica: Replica, memory: Memory) -> float:
+    """Order by arrival; give prompts the turn if the head, which is asked first, fits."""
+    if memory.shared[IS_OPEN] == 1 and request.computed_tokens == 0 and fits(request, replica):
+        memory.shared[PREFILLS] = 1.0
+        memory.shared[PAUSED] = replica.decode_tokens
+    memory.shared[IS_OPEN] = 0.0
+    return request.arrival_s
 
 
 def tokens(request: Request, replica: Replica, left: int, memory: Memory) -> int:
@@ -56,14 +57,10 @@ def tokens(request: Request, replica: Replica, left: int, memory: Memory) -> int
 
 
 def admit(request: Request, replica: Replica, memory: Memory) -> bool:
-    """Admit in the prompts' turn while there is room; else note what the head needs, for the next turn."""
-    need = blocks(request, replica)
-    enters = memory.shared[PREFILLS] == 1 and fits(need, replica)
-    memory.shared[NEED] = 0.0 if enters else float(need)
-    return enters
+    """Admit in the prompts' turn while there is room."""
+    return memory.shared[PREFILLS] == 1 and fits(request, replica)
 
 
 def evict_rank(request: Request, replica: Replica, memory: Memory) -> float:
-    """Preempt the latest arrival; it may become the head."""
-    memory.shared[NEED] = 0.0
+    """Preempt the latest arrival."""
     return float(request.id)

@@ -68,37 +68,32 @@ def test_vllm_v0_pauses_decodes_for_a_prompt_that_fits() -> None:
     """160 tokens need 10 blocks beside a watermark of 10: with 20 free both decodes stand still, with 19 not."""
     for free, answers in ((20, [0, 0, 300]), (19, [300, 300, 300])):
         hooks, memory = loaded("vllm_v0")
-        assert hooks["rank"](make_request(160, arrival_s=3.5), make_replica(free_blocks=free), memory) == 3.5
-        replica = make_replica(free_blocks=free, running=2, decode_tokens=2, waiting=1)
+        replica = make_replica(free_blocks=free, running=2, decode_tokens=2, waiting=2)
         hooks["on_step"](replica, memory)
+        assert hooks["rank"](make_request(160, arrival_s=3.5), replica, memory) == 3.5
+        hooks["rank"](make_request(1), replica, memory)  # only the head counts
+        hooks["rank"](make_request(1, computed_tokens=1), replica, memory)
         assert [hooks["tokens"](make_request(), replica, 300, memory) for _ in range(3)] == answers
         assert hooks["admit"](make_request(160), replica, memory) == (free == 20)
+        assert not hooks["admit"](make_request(161), replica, memory)
+        assert hooks["evict_rank"](make_request(id=4), replica, memory) == 4.0
 
 
-def test_vllm_v0_never_mixes() -> None:
-    """A prompt that is first seen in the decodes' turn, having stood behind another, waits for the next one."""
+def test_vllm_v0_finishes_what_is_begun() -> None:
+    """The rest of a prompt, the third asked, has the turn before both decodes; so has any prompt if nothing decodes."""
     hooks, memory = loaded("vllm_v0")
-    replica = make_replica(running=2, decode_tokens=2, waiting=1)
-    hooks["on_step"](replica, memory)  # who is the head is not known yet
-    assert hooks["tokens"](make_request(), replica, 300, memory) == 300
-    assert not hooks["admit"](make_request(160), replica, memory)
+    replica = make_replica(running=3, decode_tokens=2)
     hooks["on_step"](replica, memory)
-    assert hooks["tokens"](make_request(), replica, 300, memory) == 0
-    assert hooks["admit"](make_request(160), replica, memory)
-    hooks["on_step"](make_replica(running=3, decode_tokens=2), memory)  # the rest of that prompt
     assert [hooks["tokens"](make_request(), replica, 300, memory) for _ in range(3)] == [0, 0, 300]
+    empty = make_replica(free_blocks=3)
+    hooks["on_step"](empty, memory)
+    assert hooks["admit"](make_request(160), empty, memory)
 
 
-def test_vllm_v0_forgets_the_head_when_somebody_is_preempted() -> None:
-    """The victim, the latest arrival, may be the head now: decodes go on until it is known what that needs."""
-    hooks, memory = loaded("vllm_v0")
-    hooks["rank"](make_request(160), make_replica(), memory)
-    assert hooks["evict_rank"](make_request(id=4), make_replica(), memory) == 4.0
-    hooks["on_step"](make_replica(running=2, decode_tokens=2, waiting=2), memory)
-    assert hooks["tokens"](make_request(), make_replica(), 300, memory) == 300
+SGLANG = pytest.mark.parametrize("name", ["sglang_fcfs", "sglang_lpm"])
 
 
-@pytest.mark.parametrize("name", ["sglang_fcfs", "sglang_lpm"])
+@SGLANG
 def test_sglang_takes_back_the_fewest_outputs_then_the_longest_prompt(name: str) -> None:
     """Outputs 5, 5, 90 and prompts 100, 900, 50: the 900. All at 500 of 1000: the ratio is then 1560 / 3001."""
     hooks, memory = loaded(name)
@@ -110,36 +105,45 @@ def test_sglang_takes_back_the_fewest_outputs_then_the_longest_prompt(name: str)
     for _ in range(3):
         hooks["evict_rank"](make_request(generated_tokens=500, max_tokens=1000), replica, memory)
     hooks["on_step"](replica, memory)
-    hooks["tokens"](make_request(10, computed_tokens=10, max_tokens=3001), replica, 9, memory)  # reserves 1560
+    hooks["rank"](make_request(10, computed_tokens=10, max_tokens=3001), replica, memory)  # reserves 1560
     assert hooks["admit"](make_request(14_338, max_tokens=100), replica, memory)  # 16000 - 1560 - 100 - 2
     assert not hooks["admit"](make_request(14_342, max_tokens=100), replica, memory)
 
 
-@pytest.mark.parametrize("name", ["sglang_fcfs", "sglang_lpm"])
+@SGLANG
 def test_sglang_guesses_seven_tenths_of_the_rest(name: str) -> None:
     """4096 of the allowed output count, 0.7 of them for who runs: 16000 - 2867.2 > 9036 + 4096, but not 9037."""
+    for prompt, answer in ((9036, 0), (9037, 9)):
+        hooks, memory = loaded(name)
+        replica = make_replica(running=1, decode_tokens=1, waiting=1)
+        hooks["on_step"](replica, memory)
+        hooks["rank"](make_request(prompt), replica, memory)
+        hooks["rank"](make_request(10, computed_tokens=10, max_tokens=8000), replica, memory)
+        assert hooks["tokens"](make_request(10, computed_tokens=10), replica, 9, memory) == answer
+        assert hooks["admit"](make_request(prompt), replica, memory) == (answer == 0)
+
+
+@SGLANG
+def test_sglang_reserves_in_full_for_who_enters(name: str) -> None:
+    """With nothing else running, 100 tokens of a new request leave 15900: more than 11803 + 4096, not than 11804."""
     hooks, memory = loaded(name)
-    replica = make_replica(free_blocks=1000, running=2, decode_tokens=1)
-    hooks["on_step"](replica, memory)
-    assert hooks["tokens"](make_request(10, computed_tokens=10, max_tokens=8000), replica, 9, memory) == 0
-    assert hooks["admit"](make_request(9036), replica, memory)
-    assert not hooks["admit"](make_request(9037), replica, memory)
-    assert hooks["tokens"](make_request(200, max_tokens=100), replica, 9, memory) == 9  # enters: 100 in full
-    assert not hooks["admit"](make_request(9036), replica, memory)
-    assert hooks["admit"](make_request(8936), replica, memory)
-    assert hooks["admit"](make_request(10**5), make_replica(running=0), memory)
+    hooks["on_step"](make_replica(waiting=2), memory)
+    assert hooks["admit"](make_request(10**5), make_replica(waiting=2), memory)
+    assert hooks["tokens"](make_request(200, max_tokens=100), make_replica(waiting=2), 9, memory) == 9
+    assert hooks["admit"](make_request(11_803), make_replica(running=1), memory)
+    assert not hooks["admit"](make_request(11_804), make_replica(running=1), memory)
 
 
-@pytest.mark.parametrize("name", ["sglang_fcfs", "sglang_lpm"])
+@SGLANG
 def test_sglang_ratio_falls_with_decode_steps(name: str) -> None:
     """(0.7 - 0.098) / 600 a step: after 300 steps 0.399 of 4096 are 1634.3, after 600 and more 0.098 are 401.4."""
     for steps, most in ((300, 10_269), (600, 11_502), (9000, 11_502)):
         hooks, memory = loaded(name)
-        replica = make_replica(running=2, decode_tokens=1)
-        for generated in (steps, steps, steps):  # the steps show in the first, fall in the second
+        replica = make_replica(running=2, decode_tokens=1)  # somebody's prompt is begun: its turn
+        running = make_request(10, computed_tokens=10, generated_tokens=steps, max_tokens=30_000)
+        for _ in range(3):  # the steps are seen in the first, and the ratio falls in the second
             hooks["on_step"](replica, memory)
-            running = make_request(10, computed_tokens=10, generated_tokens=generated, max_tokens=30_000)
-            hooks["tokens"](running, replica, 9, memory)
+            hooks["rank"](running, replica, memory)
         assert hooks["admit"](make_request(most), replica, memory)
         assert not hooks["admit"](make_request(most + 1), replica, memory)
 
