@@ -71,4 +71,4 @@ def rank(request: Request, replica: Replica, memory: Memory) -> float:
     elif memory.shared[0] == 0 and replica.now_s - row[RAN_S] >= STARVED_S:
         join(request, replica, memory)
     row[ASKED_S] = replica.now_s
-    return row[LEVEL] * SPAN_S + row[ENTERED_S]
+    return float(row[LEVEL] * SPAN_S + row[ENTERED_S])

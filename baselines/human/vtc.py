@@ -49,7 +49,7 @@ def rank(request: Request, replica: Replica, memory: Memory) -> float:
     if request.computed_tokens > 0:  # it runs; if it is preempted, it waits at the head
         return 0.0
     mine[WAITING] += 1.0
-    place = mine[COUNTER] + mine[AHEAD]
+    place = float(mine[COUNTER] + mine[AHEAD])
     if request.restarts == 0:
         mine[AHEAD] += INPUT_WEIGHT * request.prompt_tokens
     return place

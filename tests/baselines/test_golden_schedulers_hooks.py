@@ -43,7 +43,8 @@ def test_sarathi_keeps_a_watermark() -> None:
     hooks, memory = loaded("sarathi")
 
     def admits(free: int, running: int, **fields: int) -> bool:
-        return hooks["admit"](make_request(160, **fields), make_replica(free_blocks=free, running=running), memory)
+        replica = make_replica(free_blocks=free, running=running)
+        return bool(hooks["admit"](make_request(160, **fields), replica, memory))
 
     assert [admits(20, 1), admits(19, 1), admits(19, 0)] == [True, False, True]
     assert [admits(20, 1, generated_tokens=1), admits(19, 1, cached_tokens=16)] == [False, True]

@@ -27,7 +27,8 @@ def simulate(policy: Policy, simulator: Any = engine.simulate, **settings: Any) 
     """Return a simulator that runs this policy, whatever else it is given."""
 
     def of_this(case: Any, _: Policy, **others: Any) -> RunResult:
-        return simulator(case, policy, **settings)
+        result: RunResult = simulator(case, policy, **settings)
+        return result
 
     return of_this
 
