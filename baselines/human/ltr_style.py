@@ -6,8 +6,8 @@ it has run PROMOTED_POINTS of them. The source trains a ranker and counts steps;
 task, and where that grants none all is first come, first served.
 
 Source: learning to rank (arXiv 2408.15792); periods of its released code, the predictor's quality is the task's.
-Loses: where predictions are poor, and where memory is short: every preemption is computed again, and a starved
-request takes a place for a few iterations only to lose it.
+Loses: where predictions are poor, and where memory or places are short: every preemption is computed again,
+and a starved request takes a place for a few iterations only to lose it.
 """
 
 from glia_bench.features import Memory, Replica, Request
