@@ -11,6 +11,7 @@ for each is too little for long outputs and too much for requests that are about
 from glia_bench.features import Memory, Replica, Request
 
 SOURCE = "vllm-project/vllm 0.6, vllm/core/block_manager.py (watermark), widened here; no single publication"
+TUNABLE = {"SIGMA": (0.0, 0.5), "GROWTH_BLOCKS": (0, 16)}
 SIGMA = 0.05
 GROWTH_BLOCKS = 1
 
