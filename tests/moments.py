@@ -141,18 +141,41 @@ class Played(NamedTuple):
 
 
 def play_scheduler(policy: Policy, *, compile_hooks: bool, seed: int, moments: int) -> list[float]:
-    """Ask every hook of a scheduler at random moments of one replica; return its answers."""
+    """Ask every hook of a scheduler at random moments of one replica; return its answers and its memory's bits."""
     rng, memory = np.random.default_rng(seed), make_memory(policy.memory, 1)
     hooks = {name: compiled(hook) if compile_hooks else hook for name, hook in policy.scheduling.items()}
     answers: list[float] = []
     for number in range(moments):
         free, running = int(rng.integers(0, 200)), int(rng.integers(0, 20))
-        replica = make_replica(now_s=number * 0.13, free_blocks=free, capacity_blocks=200, running=running)
-        request = random_request(rng, number, number % 64)._replace(
-            generated_tokens=int(rng.integers(0, 300)), cached_tokens=16 * int(rng.integers(0, 2))
+        replica = make_replica(
+            now_s=number * 0.13,
+            free_blocks=free,
+            capacity_blocks=200,
+            running=running,
+            waiting=int(rng.integers(0, 10)),
+            decode_tokens=int(rng.integers(0, running + 1)),
+            context_tokens=300 * running,
         )
-        answers += [float(hooks[name](request, replica, memory)) for name in ("rank", "admit") if name in hooks]
-    return answers
+        prompt = random_request(rng, number, number % 64)
+        request = prompt._replace(
+            generated_tokens=int(rng.integers(0, 300)),
+            computed_tokens=int(rng.integers(0, 2)) * prompt.prompt_tokens,
+            cached_tokens=16 * int(rng.integers(0, 2)),
+            max_tokens=300 + int(rng.integers(0, 600)),
+            predicted_tokens=float(rng.integers(0, 300)),
+            slo_class=int(rng.integers(0, 2)),
+            ttft_slo_s=float(rng.integers(1, 9)) / 4,
+            tpot_slo_s=float(rng.integers(1, 9)) / 50,
+            arrival_s=(number - int(rng.integers(0, 20))) * 0.13,
+        )
+        if "on_step" in hooks:
+            hooks["on_step"](replica, memory)
+        answers += [float(x) for x in hooks["plan"](replica, memory)] if "plan" in hooks else []
+        for name in ("rank", "tokens", "admit", "evict_rank"):
+            if name in hooks:
+                left = (int(rng.integers(1, 512)),) if name == "tokens" else ()
+                answers.append(float(hooks[name](request, replica, *left, memory)))
+    return [*answers, *(float(x) for table in memory for x in table.ravel())]
 
 
 def play_autoscaler(policy: Policy, *, compile_hooks: bool, seed: int, moments: int) -> list[int]:

@@ -82,7 +82,11 @@ def test_what_ships() -> None:
             "null": ["do_nothing", "random"],
         },
         "scheduling": {
-            "human": ["headroom", "sjf_prompt", "vllm_v1_fcfs"],
+            "human": [
+                *["edf", "fastserve", "headroom", "lens-style", "ltr-style", "orca", "qlm_lite", "sarathi"],
+                *["sglang_fcfs", "sglang_lpm", "sjf-aged-style", "sjf_prompt", "tgi", "trail-style", "vllm_v0"],
+                *["vllm_v1_fcfs", "vllm_v1_priority", "vtc"],
+            ],
             "null": ["engine_default", "random_order"],
         },
         "autoscaling": {"human": ["fixed", "hpa"], "null": []},
