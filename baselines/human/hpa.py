@@ -20,6 +20,7 @@ INTERVAL_S = 15.0
 TARGET = 0.7
 TOLERANCE = 0.1
 KEPT = 20  # recommendations of 300 s: this one and the 19 before it
+TUNABLE = {"TARGET": (0.1, 0.95), "TOLERANCE": (0.0, 0.3), "KEPT": (1, 40, "log")}
 MEMORY = {"shared": KEPT + 1}  # those, in a ring, and how many there were
 
 

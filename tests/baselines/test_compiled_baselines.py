@@ -39,7 +39,8 @@ def test_compiled_autoscalers_equal_plain(policy: Policy) -> None:
     assert play_autoscaler(policy, compile_hooks=True, seed=22, moments=400) == plain
     assert {type(size) for size in plain} == {int}
     assert 1 <= min(plain) <= max(plain) <= 8
-    assert (len(set(plain)) > 1) == (policy.name != "fixed")
+    steady = {"fixed", "ray_serve", "skyserve"}  # one never moves, the others wait until a direction has held
+    assert (len(set(plain)) > 1) != (policy.name in steady)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)

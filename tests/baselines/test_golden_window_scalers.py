@@ -1,0 +1,149 @@
+"""Decisions of autoscalers that look at queues, requests in flight and forecasts, checked on paper."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from moments import make_cluster, make_memory, make_window
+
+from glia_bench.loading import load_policy
+
+
+class Pool:
+    """One pool under an autoscaler that is always obeyed, with replicas that are ready at once."""
+
+    def __init__(self, name: str, size: int) -> None:
+        policy = load_policy(name, "autoscaling")
+        self.hook, self.size = policy.autoscaling["scale"], size
+        self.memory = make_memory(policy.memory, 1)
+
+    def tick(self, **fields: Any) -> int:
+        """Ask once; return the size that the pool now has. A number stands for all 600 samples."""
+        fields = {name: np.array(x)[:, None] if isinstance(x, list) else x for name, x in fields.items()}
+        own = {"desired": self.size, "ready": self.size, "min_replicas": 1, "max_replicas": 100, **fields}
+        self.size = self.hook(make_window(**own), make_cluster(1), self.memory)
+        return self.size
+
+
+@pytest.mark.parametrize(
+    ("size", "inflight", "answer"),
+    [(4, 192, 6), (4, 138, 4), (4, 154, 5), (1, 640, 5), (10, 6400, 20)],
+    ids=["1.5 times", "within 10 %", "1.2 times", "at most 4 more", "or the double"],
+)
+def test_hpa_inflight_grows_like_the_hpa(size: int, inflight: int, answer: int) -> None:
+    """Of 32 for each replica: 192 on 4 are 1.5 times the target; what waits, is held or runs counts alike."""
+    assert Pool("hpa_inflight", size).tick(running=inflight) == answer
+    assert Pool("hpa_inflight", size).tick(running=inflight - 30, waiting=20, held=10) == answer
+
+
+@pytest.mark.parametrize("name", ["hpa_inflight", "keda_queue"])
+def test_the_largest_of_300_s_holds(name: str) -> None:
+    """An idle fleet of 8 keeps its size for 20 ticks, and goes down at the next."""
+    pool = Pool(name, 8)
+    assert [pool.tick() for _ in range(20)] == [8] * 20
+    assert pool.tick() == 1
+
+
+def test_keda_counts_the_queue_alone() -> None:
+    """31 waiting over 5 are 7 replicas, whatever runs; 21 on 4 are 1.05 times, within the tolerance; 23 are not."""
+    assert Pool("keda_queue", 4).tick(waiting=31, running=500) == 7
+    assert Pool("keda_queue", 4).tick(waiting=15, held=6) == 4
+    assert Pool("keda_queue", 4).tick(waiting=23) == 5
+
+
+def test_keda_counts_loading_replicas() -> None:
+    """23 waiting on 2 ready and 3 loading, 5 asked for: 0.92 of what they are for, so nothing changes."""
+    assert Pool("keda_queue", 5).tick(waiting=23, ready=2, loading=3) == 5
+
+
+def test_kpa_panics() -> None:
+    """Of 70 each, 120 over a minute and 400 over 6 s ask for 2 and 6; 6 is three times the 2 ready: a panic, 6."""
+    pool = Pool("kpa", 2)
+    stable = [0.0] * 540 + [(120 * 60 - 400 * 6) / 54] * 54 + [400.0] * 6
+    assert pool.tick(running=stable) == 6
+    assert [pool.tick(running=0.0, ready=6) for _ in range(30)] == [6] * 30, "not below 6 until a minute has passed"
+    assert pool.tick(running=0.0, ready=6) == 3, "then at most to half"
+
+
+def test_kpa_without_a_panic() -> None:
+    """260 steady on 3 ready ask for 4, which is not twice 3; 10 on 8 ready ask for 1, which is cut to half of 8."""
+    assert Pool("kpa", 3).tick(running=260.0) == 4
+    assert Pool("kpa", 8).tick(running=10.0) == 4
+
+
+def test_ray_serve_waits_for_a_direction_to_hold() -> None:
+    """9 ongoing over a target of 2 are 5 replicas (4.5), asked for after 30 s without a break."""
+    pool = Pool("ray_serve", 3)
+    assert [pool.tick(running=9.0) for _ in range(30)] == [3] * 30
+    assert pool.tick(running=9.0) == 5
+
+
+def test_ray_serve_starts_its_count_again() -> None:
+    """29 s of more, one of less, and 30 s of more change nothing; the next second does."""
+    pool = Pool("ray_serve", 3)
+    for running, seconds in ((9.0, 29), (1.0, 1), (9.0, 30)):
+        assert [pool.tick(running=running) for _ in range(seconds)] == [3] * seconds
+    assert pool.tick(running=9.0) == 5
+    assert [pool.tick(running=1.0) for _ in range(600)] == [5] * 600, "ten minutes of less"
+    assert pool.tick(running=1.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("used", "queue", "answer"),
+    [(0.70, 1.0, 4), (0.705, 1.0, 5), (0.5, 2.5, 5), (0.4, 0.2, 3), (0.55, 0.2, 4)],
+    ids=["0.10 spare", "0.095 spare", "2.5 spare", "0.53 on three", "0.73 on three"],
+)
+def test_wva_keeps_its_spares(used: float, queue: float, answer: int) -> None:
+    """0.10 of the memory and 3 of the queue must stay spare, and would still if one replica went."""
+    assert Pool("wva_saturation-style", 4).tick(kv_utilisation=used, waiting=4 * queue) == answer
+
+
+def test_wva_waits_for_what_is_loading() -> None:
+    """Short of memory with one replica on its way, nothing more is asked for; with nobody ready nothing is known."""
+    assert Pool("wva_saturation-style", 4).tick(kv_utilisation=0.9, ready=3, loading=1) == 4
+    assert Pool("wva_saturation-style", 4).tick(kv_utilisation=0.9, ready=0, loading=4) == 4
+    assert Pool("wva_saturation-style", 1).tick() == 1
+
+
+def test_aibrix_steps() -> None:
+    """Of 32 each on 4: 192 are 1.5 times, 6; 1280 are 10 times, at most 8; 139 are within 10 %."""
+    assert Pool("aibrix_apa", 4).tick(running=192.0) == 6
+    assert Pool("aibrix_apa", 4).tick(running=1280.0) == 8
+    assert Pool("aibrix_apa", 4).tick(running=139.0) == 4
+    pool = Pool("aibrix_apa", 8)
+    assert [pool.tick(running=32.0) for _ in range(30)] == [8] * 30, "300 s before it shrinks"
+    assert pool.tick(running=32.0) == 4, "to half at most"
+
+
+def test_holt_winters_follows_a_trend() -> None:
+    """Tokens of 2,000, then 4,000 a second: level 3,000, trend 200; 45 s and a tick ahead that is 4,100, over 2,000."""
+    pool = Pool("holt_winters", 1)
+    assert pool.tick(arrival_tokens=2000.0, cold_start_s=45.0) == 1
+    assert pool.tick(arrival_tokens=4000.0, cold_start_s=45.0) == 3
+
+
+def test_holt_winters_has_a_floor() -> None:
+    """11 waiting on 2 ready are more than 5 each: one more than there are, whatever the forecast."""
+    assert Pool("holt_winters", 2).tick(waiting=11.0) == 3
+    assert Pool("holt_winters", 2).tick(waiting=10.0) == 1
+
+
+def test_dynamo_sizes_by_the_model() -> None:
+    """A replica's rate by the model, 50 ms a token, is checked against the formula; 12 requests/s need that many."""
+    # perf: 30 ms an iteration, 0.22 ms a token, 0.3 us a token of context; prompts of 400 tokens, outputs of 200
+    per_decode_s = 2.2e-4 + 3e-7 * 500  # 0.37 ms
+    batch = 0.02 / per_decode_s  # 54 decodes fit into 50 ms
+    rate = 1 / (400 * 2.2e-4 + 200 * 0.05 / batch)  # 0.088 s + 0.185 s: 3.66 requests/s
+    assert rate == pytest.approx(3.66, abs=0.01)
+    steady: dict[str, Any] = {"arrivals": 12.0, "finished": 12.0, "arrival_tokens": 4800.0, "generated_tokens": 2400.0}
+    assert Pool("dynamo_sla-style", 1).tick(**steady) == 4  # 12 / 3.66 = 3.28
+    rising = [6.0] * 540 + [12.0] * 60
+    assert Pool("dynamo_sla-style", 1).tick(**{**steady, "arrivals": rising}) == 5  # 18 / 3.66 = 4.9
+
+
+def test_dynamo_reacts_to_lateness() -> None:
+    """First tokens after 0.6 s ask for one more, unless one is loading; an idle pool gives one back."""
+    assert Pool("dynamo_sla-style", 2).tick(ttft_s=0.6) == 3
+    assert Pool("dynamo_sla-style", 3).tick(ttft_s=0.6, ready=2, loading=1) == 3
+    assert Pool("dynamo_sla-style", 3).tick(ttft_s=0.1) == 2
+    assert Pool("dynamo_sla-style", 3).tick(kv_utilisation=0.6) == 3  # 1.8 replicas full against 0.8 * 2
