@@ -135,7 +135,7 @@ def tune(
         EvaluationFailure: If our own machinery fails.
     """
     stop = stop or Stop()
-    searches = _searches(plan)
+    searches = _searches(plan, num_random=min(10, max(4, simulations // 3)))
     if not searches:
         raise GliaBenchError("--tune needs designs that declare TUNABLE constants, on development seeds (got none)")
     with locked(folder), stop.gently():
@@ -152,7 +152,8 @@ def tune(
     return [search.tuned() for search in searches]
 
 
-def _searches(plan: Plan) -> list[_Search]:
+def _searches(plan: Plan, *, num_random: int) -> list[_Search]:
+    """Return a search for each design and task; the first `num_random` proposals are drawn, later ones learned."""
     try:
         import optuna
     except ImportError:
@@ -169,7 +170,7 @@ def _searches(plan: Plan) -> list[_Search]:
     for (task, design), trials in by_pair.items():
         if tunable := _tunable(design):
             seed = int(hashlib.sha256(f"{task} {design.idea}".encode()).hexdigest()[:8], 16)
-            study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+            study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=num_random))
             study.enqueue_trial({t.name: t.default for t in tunable})
             searches.append(_Search(task=task, design=design, tunable=tunable, trials=trials, study=study))
     return searches
