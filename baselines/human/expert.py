@@ -15,6 +15,7 @@ from glia_bench.features import Cluster, Memory, Replicas, Request
 SOURCE = "mit-nms/Engram@17bff7a, SystemBench/vidur/baselines.py (CustomGlobalSchedulerV3)"
 MOST_COMMITTED = 2100
 OF_BLOCKS = 2240
+TUNABLE = {"MOST_COMMITTED": (1120, 2800)}
 
 
 def rank(request: Request, cluster: Cluster, memory: Memory) -> float:

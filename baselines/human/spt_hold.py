@@ -14,6 +14,7 @@ from glia_bench.features import Cluster, Memory, Replicas, Request
 
 SOURCE = "textbook: shortest processing time first with admission by memory; no single publication"
 THETA = 0.9
+TUNABLE = {"THETA": (0.3, 1.0)}
 
 
 def rank(request: Request, cluster: Cluster, memory: Memory) -> float:
