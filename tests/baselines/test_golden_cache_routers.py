@@ -1,0 +1,73 @@
+"""Decisions of the routers that use sessions or prefix caches, on states that are small enough to check on paper."""
+
+from typing import Any
+
+import pytest
+from moments import Moment, make_cluster, make_memory, make_replicas, make_request
+
+from glia_bench import HOLD
+from glia_bench.features import Memory
+from glia_bench.loading import load_policy
+
+NAMES = ["llmd_default"]
+
+
+def at(
+    name: str, num: int, request: dict[str, Any] | None = None, now_s: float = 1000.0, memory: Memory | None = None,
+    **columns: Any,
+) -> Moment:  # fmt: skip
+    """Return one moment for a policy, with given fields of the request, memory and columns of the replicas."""
+    tables = make_memory(load_policy(name).memory, num) if memory is None else memory
+    return Moment(
+        make_request(**(request or {})), make_replicas(num, **columns), make_cluster(num, now_s=now_s), tables
+    )
+
+
+def decide(name: str, num: int, request: dict[str, Any] | None = None, **columns: Any) -> int:
+    """Return what a policy's plain hook answers at one moment."""
+    answer = load_policy(name).routing["route"](*at(name, num, request, **columns))
+    assert type(answer) is int or answer.dtype == "int64"
+    return int(answer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_edges(name: str) -> None:
+    """With nobody ready every router holds; a single replica or a single ready one gets everything."""
+    for session in (-1, 0):
+        assert decide(name, 3, {"session": session}, ready=[0, 0, 0]) == HOLD
+        for u in (0.0, 0.999999):
+            request = {"session": session, "u": u, "prompt_tokens": 1}
+            assert decide(name, 1, request) == 0
+            assert decide(name, 3, request, ready=[0, 1, 0], inflight=[0, 9, 0], prefix_hit_tokens=[96, 0, 96]) == 1
+
+
+def test_llmd_default_weighs_its_scores() -> None:
+    """Q=(0,4), U=(0.9,0.1), match=(0,1/2): 2*1 + 2*0.1 + 0 = 2.2 against 2*0 + 2*0.9 + 3*0.5 = 3.3."""
+    state: dict[str, Any] = {"waiting": [0, 4], "capacity_blocks": [100, 100], "allocated_blocks": [90, 10]}
+    score = load_policy("llmd_default").routing["route"].__globals__["score"]
+    now = at("llmd_default", 2, {"prompt_tokens": 640}, prefix_hit_tokens=[0, 320], **state)
+    scores = [score(i, now.request, now.replicas, now.cluster, 0, 4) for i in (0, 1)]
+    assert scores == pytest.approx([2.2, 3.3])
+    assert decide("llmd_default", 2, {"prompt_tokens": 640}, prefix_hit_tokens=[0, 320], **state) == 1
+    # without its cache the second has 1.8 and loses
+    assert decide("llmd_default", 2, {"prompt_tokens": 640}, **state) == 0
+
+
+def test_llmd_default_queue_score_is_relative() -> None:
+    """Equal queues score 1 each, so 1/10 more memory decides; one waiting request outweighs 9/10 of the memory."""
+    blocks = {"capacity_blocks": [100, 100], "allocated_blocks": [90, 0]}
+    assert decide("llmd_default", 2, waiting=[7, 7], **blocks) == 1
+    assert decide("llmd_default", 2, waiting=[7, 8], **blocks) == 0
+
+
+def test_llmd_default_counts_whole_blocks_of_64() -> None:
+    """63 cached tokens are no block; of 127 tokens 64 are the whole of one block, worth 3 > 2 * 0.9 of memory."""
+    blocks = {"capacity_blocks": [100, 100], "allocated_blocks": [90, 0]}
+    assert decide("llmd_default", 2, {"prompt_tokens": 127}, prefix_hit_tokens=[63, 0], **blocks) == 1
+    assert decide("llmd_default", 2, {"prompt_tokens": 127}, prefix_hit_tokens=[64, 0], **blocks) == 0
+
+
+def test_llmd_default_breaks_ties_at_random() -> None:
+    """Three equal ready replicas share [0, 1) in thirds."""
+    picks = [decide("llmd_default", 4, {"u": u}, ready=[1, 0, 1, 1]) for u in (0.0, 0.3, 0.4, 0.6, 0.7, 0.99)]
+    assert picks == [0, 0, 2, 2, 3, 3]
