@@ -9,7 +9,7 @@ from glia_bench import HOLD
 from glia_bench.features import Memory
 from glia_bench.loading import load_policy
 
-NAMES = ["llmd_default"]
+NAMES = ["llmd_default", "lmetric"]
 
 
 def at(
@@ -71,3 +71,17 @@ def test_llmd_default_breaks_ties_at_random() -> None:
     """Three equal ready replicas share [0, 1) in thirds."""
     picks = [decide("llmd_default", 4, {"u": u}, ready=[1, 0, 1, 1]) for u in (0.0, 0.3, 0.4, 0.6, 0.7, 0.99)]
     assert picks == [0, 0, 2, 2, 3, 3]
+
+
+def test_lmetric_product_and_ties() -> None:
+    """L=1000, hits (800, 0), in flight (9, 1): 200 * 10 = 1000 * 2 = 2000, and the tie goes to fewer in flight."""
+    prompt = {"prompt_tokens": 1000}
+    assert decide("lmetric", 2, prompt, prefix_hit_tokens=[800, 0], inflight=[9, 1]) == 1
+    assert decide("lmetric", 2, prompt, prefix_hit_tokens=[801, 0], inflight=[9, 1]) == 0  # 1990
+    assert decide("lmetric", 2, prompt, prefix_hit_tokens=[800, 0], inflight=[10, 1]) == 1  # 2200
+
+
+def test_lmetric_full_tie_goes_to_the_lowest_index() -> None:
+    """Equal products of equal factors go to the first; a full hit is one token, not none: 1 * 9 > 4 * 2."""
+    assert decide("lmetric", 3, {"u": 0.99}, inflight=[3, 2, 2]) == 1
+    assert decide("lmetric", 2, {"prompt_tokens": 64}, prefix_hit_tokens=[64, 60], inflight=[8, 1]) == 1
