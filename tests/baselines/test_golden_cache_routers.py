@@ -9,7 +9,7 @@ from glia_bench import HOLD
 from glia_bench.features import Memory
 from glia_bench.loading import load_policy
 
-NAMES = ["llmd_default", "lmetric"]
+NAMES = ["llmd_default", "lmetric", "dynamo_kv"]
 
 
 def at(
@@ -85,3 +85,43 @@ def test_lmetric_full_tie_goes_to_the_lowest_index() -> None:
     """Equal products of equal factors go to the first; a full hit is one token, not none: 1 * 9 > 4 * 2."""
     assert decide("lmetric", 3, {"u": 0.99}, inflight=[3, 2, 2]) == 1
     assert decide("lmetric", 2, {"prompt_tokens": 64}, prefix_hit_tokens=[64, 60], inflight=[8, 1]) == 1
+
+
+def test_dynamo_kv_cost_in_blocks() -> None:
+    """L=160, to prefill (0, 160), overlap (0, 8) blocks, 50 and 20 blocks with it: 10 + 50 = 60, 20 - 8 + 20 = 32."""
+    hooks = load_policy("dynamo_kv").routing
+    now = at(
+        "dynamo_kv", 2, {"prompt_tokens": 160}, prefix_hit_tokens=[0, 128], inflight=[1, 1], inflight_blocks=[40, 10]
+    )
+    now.memory.replica[:, 0] = [0, 160]
+    assert [hooks["route"].__globals__["cost"](i, *now) for i in (0, 1)] == [60.0, 32.0]
+    assert hooks["route"](*now) == 1
+    hooks["on_dispatch"](now.request, 1, now.memory)  # 32 of its 160 tokens are left to prefill
+    assert now.memory.replica[:, 0].tolist() == [0.0, 192.0]
+    hooks["on_first_token"](now.request, 1, now.memory)
+    hooks["on_finish"](now.request, 1, now.memory)  # takes nothing off twice
+    assert now.memory.replica[:, 0].tolist() == [0.0, 160.0]
+
+
+def test_dynamo_kv_forgets_what_a_lost_replica_had() -> None:
+    """A request that comes back counts at its new replica alone; an idle replica has nothing to prefill."""
+    hooks = load_policy("dynamo_kv").routing
+    now = at("dynamo_kv", 2, {"prompt_tokens": 160}, inflight_blocks=[0, 1])
+    now.memory.replica[:, 0] = [999, 0]  # left over, but nothing is in flight: 10 + 10 against 10 + 11
+    assert hooks["route"](*now) == 0
+    hooks["on_dispatch"](now.request, 0, now.memory)
+    now = now._replace(replicas=make_replicas(2, ready=[0, 1]))
+    assert hooks["route"](*now) == 1
+    hooks["on_dispatch"](now.request, 1, now.memory)
+    assert now.memory.replica[:, 0].tolist() == [999.0, 160.0]
+
+
+def test_dynamo_kv_ties_and_parking() -> None:
+    """Equal costs are split in halves; with more than 16 budgets of 100 tokens before every replica it holds."""
+    assert [decide("dynamo_kv", 3, {"u": u}, ready=[1, 0, 1]) for u in (0.0, 0.49, 0.5, 0.99)] == [0, 0, 2, 2]
+    now = at("dynamo_kv", 3, ready=[1, 1, 0], inflight=[1, 1, 0], token_budget=[100, 100, 100])
+    now.memory.replica[:, 0] = [1601, 1601, 0]
+    route = load_policy("dynamo_kv").routing["route"]
+    assert route(*now) == HOLD
+    now.memory.replica[:, 0] = [1700, 1600, 0]
+    assert route(*now) == 1
