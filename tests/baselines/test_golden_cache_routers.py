@@ -9,7 +9,7 @@ from glia_bench import HOLD
 from glia_bench.features import Memory
 from glia_bench.loading import load_policy
 
-NAMES = ["llmd_default", "lmetric", "dynamo_kv"]
+NAMES = ["llmd_default", "lmetric", "dynamo_kv", "sglang_cache_aware"]
 
 
 def at(
@@ -125,3 +125,32 @@ def test_dynamo_kv_ties_and_parking() -> None:
     assert route(*now) == HOLD
     now.memory.replica[:, 0] = [1700, 1600, 0]
     assert route(*now) == 1
+
+
+def test_sglang_cache_aware_balances_first() -> None:
+    """In flight (70, 5): 65 > 64 and 70 > 1.5 * 5, so 1 in spite of a full match; a gap of 64 follows the match."""
+    prompt = {"prompt_tokens": 160}
+    assert decide("sglang_cache_aware", 2, prompt, inflight=[70, 5], prefix_hit_tokens=[144, 0]) == 1
+    assert decide("sglang_cache_aware", 2, prompt, inflight=[64, 0], prefix_hit_tokens=[144, 0]) == 0
+    # a gap of 65, but 195 is not more than 1.5 * 130
+    assert decide("sglang_cache_aware", 2, prompt, inflight=[195, 130], prefix_hit_tokens=[144, 0]) == 0
+
+
+def test_sglang_cache_aware_needs_more_than_the_threshold() -> None:
+    """48 of 160 tokens are 0.3, which is no match: the least loaded replica; 64 are."""
+    state: dict[str, Any] = {"inflight": [3, 1, 1]}
+    picks = [decide("sglang_cache_aware", 3, {"prompt_tokens": 160, "u": u}, prefix_hit_tokens=[48, 0, 0], **state)
+             for u in (0.0, 0.6)]  # fmt: skip
+    assert picks == [1, 2]
+    assert decide("sglang_cache_aware", 3, {"prompt_tokens": 160}, prefix_hit_tokens=[64, 0, 0], **state) == 0
+
+
+def test_sglang_cache_aware_follows_the_latest_of_equal_matches() -> None:
+    """Of two replicas with 96 of 160 tokens, the one dispatched to last; of a longer match, that one."""
+    hooks = load_policy("sglang_cache_aware").routing
+    now = at("sglang_cache_aware", 3, {"prompt_tokens": 160}, prefix_hit_tokens=[96, 96, 80])
+    for replica in (1, 0, 2):
+        hooks["on_dispatch"](now.request, replica, now.memory)
+    assert hooks["route"](*now) == 0
+    hooks["on_dispatch"](now.request, 1, now.memory)
+    assert hooks["route"](*now) == 1
