@@ -146,11 +146,13 @@ def test_sglang_cache_aware_needs_more_than_the_threshold() -> None:
 
 
 def test_sglang_cache_aware_follows_the_latest_of_equal_matches() -> None:
-    """Of two replicas with 96 of 160 tokens, the one dispatched to last; of a longer match, that one."""
-    hooks = load_policy("sglang_cache_aware").routing
+    """Of replicas with the same 96 of 160 tokens, the first until the prefix has gone to another; not one with less."""
+    route = load_policy("sglang_cache_aware").routing["route"]
     now = at("sglang_cache_aware", 3, {"prompt_tokens": 160}, prefix_hit_tokens=[96, 96, 80])
-    for replica in (1, 0, 2):
-        hooks["on_dispatch"](now.request, replica, now.memory)
-    assert hooks["route"](*now) == 0
-    hooks["on_dispatch"](now.request, 1, now.memory)
-    assert hooks["route"](*now) == 1
+    assert route(*now) == 0
+    tipped = now._replace(replicas=make_replicas(3, inflight=[65, 0, 1], prefix_hit_tokens=[96, 96, 80]))
+    assert [route(*tipped), route(*now)] == [1, 1]
+    tipped = now._replace(replicas=make_replicas(3, inflight=[65, 1, 0], prefix_hit_tokens=[96, 96, 80]))
+    assert [route(*tipped), route(*now)] == [2, 0]
+    other = now._replace(replicas=make_replicas(3, prefix_hit_tokens=[112, 112, 112]))
+    assert [route(*tipped), route(*other)] == [2, 0]
