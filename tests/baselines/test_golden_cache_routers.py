@@ -1,15 +1,18 @@
 """Decisions of the routers that use sessions or prefix caches, on states that are small enough to check on paper."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import moments
+import numpy as np
 import pytest
 from moments import Moment, make_cluster, make_memory, make_replicas, make_request
 
 from glia_bench import HOLD
-from glia_bench.features import Memory
+from glia_bench.features import IntArray, Memory, Replicas, Request
 from glia_bench.loading import load_policy
 
-NAMES = ["llmd_default", "lmetric", "dynamo_kv", "sglang_cache_aware"]
+NAMES = ["llmd_default", "lmetric", "dynamo_kv", "sglang_cache_aware", "session"]
 
 
 def at(
@@ -39,6 +42,35 @@ def test_edges(name: str) -> None:
             request = {"session": session, "u": u, "prompt_tokens": 1}
             assert decide(name, 1, request) == 0
             assert decide(name, 3, request, ready=[0, 1, 0], inflight=[0, 9, 0], prefix_hit_tokens=[96, 0, 96]) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_equals_plain_with_caches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With sessions, cached prefixes and blocks in flight too, both tiers take the same decisions."""
+    request, replicas, memory = moments.random_request, moments.random_replicas, moments.make_memory
+
+    def with_session(rng: np.random.Generator, number: int, slot: int) -> Request:
+        return request(rng, number, slot)._replace(session=int(rng.integers(-1, 12)))
+
+    def with_hits(rng: np.random.Generator, num: int) -> Replicas:
+        hits, blocks = 16 * rng.integers(0, 3, num), rng.integers(0, 40, num)
+        return replicas(rng, num)._replace(prefix_hit_tokens=frozen(hits), inflight_blocks=frozen(blocks))
+
+    def with_rows(widths: Mapping[str, int], num_replicas: int) -> Memory:
+        return memory(widths, num_replicas)._replace(session=np.zeros((12, widths.get("session", 0))))
+
+    monkeypatch.setattr(moments, "random_request", with_session)
+    monkeypatch.setattr(moments, "random_replicas", with_hits)
+    monkeypatch.setattr(moments, "make_memory", with_rows)
+    plain = moments.play(load_policy(name), compile_hooks=False, seed=23, moments=1000)
+    assert moments.play(load_policy(name), compile_hooks=True, seed=23, moments=1000) == plain
+    assert set(plain.answers) >= {0, 1, 2, 3, 4}
+
+
+def frozen(column: IntArray) -> IntArray:
+    """Return a column as policies get it, read-only."""
+    column.setflags(write=False)
+    return column
 
 
 def test_llmd_default_weighs_its_scores() -> None:
@@ -156,3 +188,38 @@ def test_sglang_cache_aware_follows_the_latest_of_equal_matches() -> None:
     assert [route(*tipped), route(*now)] == [2, 0]
     other = now._replace(replicas=make_replicas(3, prefix_hit_tokens=[112, 112, 112]))
     assert [route(*tipped), route(*other)] == [2, 0]
+
+
+def test_session_stays_within_the_bound() -> None:
+    """In flight (6, 2) with c=1.5: 6 is 1.5 times the mean of 4 and stays, 7 of a mean of 4.5 is more than 6.75."""
+    home = decide("session", 2, {"session": 7})
+    for mine, bound_to in ((6, home), (7, 1 - home)):
+        load = [mine, 2] if home == 0 else [2, mine]
+        assert decide("session", 2, {"session": 7}, inflight=load) == bound_to
+
+
+def test_session_moves_as_few_as_must() -> None:
+    """Of 400 sessions on 4 replicas each has 50 to 150; when one goes its own move alone, and they come back."""
+    before = [decide("session", 4, {"session": s}) for s in range(400)]
+    assert all(50 <= before.count(i) <= 150 for i in range(4))
+    after = [decide("session", 4, {"session": s}, ready=[1, 1, 0, 1]) for s in range(400)]
+    assert all(b == a for b, a in zip(before, after, strict=True) if b != 2)
+    assert {a for b, a in zip(before, after, strict=True) if b == 2} == {0, 1, 3}
+    larger = [decide("session", 5, {"session": s}) for s in range(400)]
+    assert {a for b, a in zip(before, larger, strict=True) if b != a} == {4}
+
+
+def test_session_hash_is_a_permutation_of_31_bits() -> None:
+    """Checked by hand: 1 -> 0x45D9F3B -> (0x45D9F3B ^ 0x45D) * 0x45D9F3B mod 2**31, and so on; no number twice."""
+    mixed = load_policy("session").routing["route"].__globals__["mixed"]
+    first = 0x45D9F3B
+    second = (first ^ 0x45D) * 0x45D9F3B % 2**31
+    assert mixed(1) == second ^ (second >> 16)
+    hashes = {mixed(number) for number in (*range(5000), *range(2**31 - 5000, 2**31))}
+    assert len(hashes) == 10_000
+    assert 0 <= min(hashes) <= max(hashes) < 2**31
+
+
+def test_session_without_a_session_is_least_loaded() -> None:
+    """Fewest in flight, the lowest index on ties."""
+    assert decide("session", 3, inflight=[2, 1, 1]) == 1
