@@ -12,7 +12,7 @@ from glia_bench import HOLD
 from glia_bench.features import IntArray, Memory, Replicas, Request
 from glia_bench.loading import load_policy
 
-NAMES = ["llmd_default", "lmetric", "dynamo_kv", "sglang_cache_aware", "session"]
+NAMES = ["llmd_default", "lmetric", "dynamo_kv", "sglang_cache_aware", "session", "llmd_precise", "session_ttl"]
 
 
 def at(
@@ -223,3 +223,38 @@ def test_session_hash_is_a_permutation_of_31_bits() -> None:
 def test_session_without_a_session_is_least_loaded() -> None:
     """Fewest in flight, the lowest index on ties."""
     assert decide("session", 3, inflight=[2, 1, 1]) == 1
+
+
+def test_llmd_precise_weighs_the_prefix_most() -> None:
+    """Q=(0,4), U=(0.9,0.1), match=(0,1/2): 1 + 0.1 = 1.1 against 2*0.5 + 0.9 = 1.9; a match of 1/16 is 1.025."""
+    state: dict[str, Any] = {"waiting": [0, 4], "capacity_blocks": [100, 100], "allocated_blocks": [90, 10]}
+    assert decide("llmd_precise", 2, {"prompt_tokens": 256}, prefix_hit_tokens=[0, 128], **state) == 1
+    assert decide("llmd_precise", 2, {"prompt_tokens": 256}, prefix_hit_tokens=[0, 16], **state) == 0
+    # 31 tokens are one whole block of 16, and it is cached: 2 + 0 + 0.9
+    assert decide("llmd_precise", 2, {"prompt_tokens": 31}, prefix_hit_tokens=[0, 16], **state) == 1
+    assert [decide("llmd_precise", 3, {"u": u}, ready=[1, 0, 1]) for u in (0.0, 0.49, 0.5, 0.99)] == [0, 0, 2, 2]
+
+
+def test_session_ttl_binds_for_five_minutes() -> None:
+    """A binding is worth 3 > 2 * 1 of a queue for 300 s after its last use, then nothing."""
+    route = load_policy("session_ttl").routing["route"]
+    first = at("session_ttl", 2, {"session": 0}, waiting=[1, 0])
+    assert route(*first) == 1
+
+    def later(now_s: float, waiting: list[int]) -> int:
+        return int(route(*at("session_ttl", 2, {"session": 0}, now_s, first.memory, waiting=waiting)))
+
+    assert later(1300.0, [0, 1]) == 1  # used: bound until 1600
+    assert later(1600.5, [0, 1]) == 0  # expired: 2 against 0, and bound anew
+    assert later(1700.0, [1, 0]) == 0
+
+
+def test_session_ttl_gives_way_to_load() -> None:
+    """A queue that is longest and 6/10 more memory in use weigh 2 + 1.2 > 3; without a session load alone decides."""
+    route = load_policy("session_ttl").routing["route"]
+    first = at("session_ttl", 2, {"session": 0}, waiting=[0, 1])
+    assert route(*first) == 0
+    full = {"waiting": [1, 0], "capacity_blocks": [10, 10], "allocated_blocks": [6, 0]}
+    outside = at("session_ttl", 2, memory=first.memory, waiting=[1, 0])
+    assert route(*outside) == 1
+    assert route(*at("session_ttl", 2, {"session": 0}, memory=first.memory, **full)) == 1
