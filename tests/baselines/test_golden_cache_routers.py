@@ -12,7 +12,17 @@ from glia_bench import HOLD
 from glia_bench.features import IntArray, Memory, Replicas, Request
 from glia_bench.loading import load_policy
 
-NAMES = ["llmd_default", "lmetric", "dynamo_kv", "sglang_cache_aware", "session", "llmd_precise", "session_ttl"]
+NAMES = [
+    "llmd_default",
+    "lmetric",
+    "dynamo_kv",
+    "sglang_cache_aware",
+    "session",
+    "llmd_precise",
+    "session_ttl",
+    "ps_prefixaware",
+    "ps_kvaware",
+]
 
 
 def at(
@@ -258,3 +268,31 @@ def test_session_ttl_gives_way_to_load() -> None:
     outside = at("session_ttl", 2, memory=first.memory, waiting=[1, 0])
     assert route(*outside) == 1
     assert route(*at("session_ttl", 2, {"session": 0}, memory=first.memory, **full)) == 1
+
+
+def test_ps_prefixaware_ignores_load() -> None:
+    """Chunks of 32 tokens: 95 and 64 are both two chunks, split in halves whatever the load; 96 are three."""
+    state: dict[str, Any] = {"inflight": [90, 90, 0]}
+    picks = [decide("ps_prefixaware", 3, {"u": u}, prefix_hit_tokens=[95, 64, 48], **state) for u in (0.4, 0.6)]
+    assert picks == [0, 1]
+    assert decide("ps_prefixaware", 3, {"u": 0.9}, prefix_hit_tokens=[96, 64, 48], **state) == 0
+    # a new prompt matches all equally: any
+    assert [decide("ps_prefixaware", 3, {"u": u}, **state) for u in (0.1, 0.5, 0.9)] == [0, 1, 2]
+
+
+def test_ps_kvaware_threshold() -> None:
+    """Of 5000 tokens 3000 must be cached; below 2000 tokens one block is enough, but none is not."""
+    load = {"inflight": [9, 0]}
+    assert decide("ps_kvaware", 2, {"prompt_tokens": 5000}, prefix_hit_tokens=[3000, 0], **load) == 0
+    assert decide("ps_kvaware", 2, {"prompt_tokens": 5001}, prefix_hit_tokens=[3000, 0], **load) == 1
+    assert decide("ps_kvaware", 2, {"prompt_tokens": 1900}, prefix_hit_tokens=[16, 0], **load) == 0
+    assert decide("ps_kvaware", 2, {"prompt_tokens": 1900}, **load) == 1
+    assert decide("ps_kvaware", 3, {"prompt_tokens": 100}, prefix_hit_tokens=[0, 64, 64], inflight=[0, 1, 0]) == 1
+
+
+def test_ps_kvaware_falls_back_to_the_session() -> None:
+    """Without enough cached, a session goes where `session` sends it on an idle fleet, however loaded."""
+    for number in range(20):
+        home = decide("session", 4, {"session": number})
+        load = [99 if i == home else 0 for i in range(4)]
+        assert decide("ps_kvaware", 4, {"session": number}, inflight=load) == home
