@@ -1,39 +1,46 @@
-"""Where the longest prefix went before, whatever the load; unknown prompts to the least busy replica.
+"""Longest prefix sent before, whatever the load: one of the replicas that share the longest match, at random.
 
-The router's own table of the prompts that it sent gives each replica's match. If the longest has at least MIN_MATCH
-tokens, one of the replicas with it is drawn; else the one with the fewest requests in flight, lowest index on ties.
+Matches are counted in chunks of 32 tokens (128 characters in the original) over what this router has dispatched. A
+match shorter than MIN_MATCH_TOKENS goes to the least loaded replica instead: here the fewest requests in flight, there
+the lowest rate of requests. With the default of 0 a new prompt, which matches all replicas equally, goes to any.
 
-Source: vLLM production-stack's prefix-aware router; its query rate over the last minute is taken to be the requests in
-flight, and its blocks of 128 characters to be KV blocks.
-Loses: there is no load term: a popular prefix stays where it was first seen, and that replica drowns.
+Source: production-stack's prefix-aware router. Its trie never forgets; the view here holds as much as a replica does.
+Loses: on any prefix that many requests share: whoever got it first gets it for ever, with no load to say stop. New
+prompts are placed blindly.
 """
 
 from glia_bench import HOLD
 from glia_bench.features import Cluster, Memory, Replicas, Request
 
-SOURCE = "vllm-project/production-stack@a6c01db0, src/vllm_router/routers/routing_logic.py, prefix/hashtrie.py"
+SOURCE = "vllm-project/production-stack@a6c01db0, src/vllm_router/{routers/routing_logic,prefix/hashtrie}.py"
 PREFIX_VIEW = "own"
-MIN_MATCH = 1
-TUNABLE = {"MIN_MATCH": (1, 16_384, "log")}
+TUNABLE = {"MIN_MATCH_TOKENS": (0, 16384)}
+MIN_MATCH_TOKENS = 0
+CHUNK_TOKENS = 32
+
+
+def is_candidate(i: int, replicas: Replicas, matched: int, fewest: int) -> bool:
+    """Return whether a ready replica has the longest match, or the fewest in flight if that match is too short."""
+    if matched < MIN_MATCH_TOKENS:
+        return bool(replicas.inflight[i] == fewest)
+    return bool(replicas.prefix_hit_tokens[i] // CHUNK_TOKENS * CHUNK_TOKENS == matched)
 
 
 def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:
-    """Pick one of the longest matches, uniformly, or the least busy replica."""
-    hit, ties, idlest, fewest = 0, 0, HOLD, 0
+    """Pick one of the ready replicas with the longest match, uniformly; the least loaded if it is too short."""
+    matched, fewest = -1, 0
     for i in range(cluster.num_replicas):
         if replicas.ready[i] == 1:
-            if replicas.prefix_hit_tokens[i] > hit:
-                hit, ties = replicas.prefix_hit_tokens[i], 1
-            elif replicas.prefix_hit_tokens[i] == hit:
-                ties += 1
-            if idlest == HOLD or replicas.inflight[i] < fewest:
-                idlest, fewest = i, replicas.inflight[i]
-    if hit < MIN_MATCH:
-        return idlest
-    skip = int(request.u[0] * ties)
+            fewest = replicas.inflight[i] if matched < 0 else min(fewest, replicas.inflight[i])
+            matched = max(matched, replicas.prefix_hit_tokens[i] // CHUNK_TOKENS * CHUNK_TOKENS)
+    candidates = 0
     for i in range(cluster.num_replicas):
-        if replicas.ready[i] == 1 and replicas.prefix_hit_tokens[i] == hit:
+        if replicas.ready[i] == 1 and is_candidate(i, replicas, matched, fewest):
+            candidates += 1
+    skip = int(request.u[0] * candidates) if matched >= MIN_MATCH_TOKENS else 0
+    for i in range(cluster.num_replicas):
+        if replicas.ready[i] == 1 and is_candidate(i, replicas, matched, fewest):
             if skip == 0:
                 return i
             skip -= 1
-    return idlest
+    return HOLD

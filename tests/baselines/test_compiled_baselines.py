@@ -79,7 +79,12 @@ def test_what_ships() -> None:
     }
     assert names == {
         "routing": {
-            "human": ["expert", "llq", "lor", "lor_vidur", "round_robin", "spt_hold"],
+            "human": [
+                *["aibrix_prefix_cache", "dynamo_kv", "expert", "least_kv", "least_tokens", "llmd_default"],
+                *["llmd_precise", "llq", "lmetric", "lor", "lor_vidur", "po2", "preble_e2-style", "ps_kvaware"],
+                *["ps_prefixaware", "round_robin", "session", "session_ttl", "sglang_cache_aware", "spt_hold"],
+                *["vllm_dp", "weighted_rr"],
+            ],
             "null": ["do_nothing", "random"],
         },
         "scheduling": {
@@ -90,8 +95,16 @@ def test_what_ships() -> None:
             ],
             "null": ["engine_default", "random_order"],
         },
-        "autoscaling": {"human": ["fixed", "hpa"], "null": []},
-        "cluster": {"human": ["stack_plain"], "null": []},
+        "autoscaling": {
+            "human": [
+                *["aibrix_apa", "dynamo_sla-style", "fixed", "holt_winters", "hpa", "hpa_inflight"],
+                *["keda_queue", "kpa", "ray_serve", "wva_saturation-style"],
+            ],
+            "null": [],
+        },
+        "cluster": {"human": ["stack_careful", "stack_plain"], "null": []},
     }
+    bounds = {policy.name: policy.track for policy in POLICIES if policy.kind == "bound"}
+    assert bounds == {"oracle_jsw": "routing", "srpt_oracle": "scheduling", "oracle_schedule": "autoscaling"}
     published = {policy.name: policy.track for policy in POLICIES if policy.kind == "published_ai"}
     assert published == dict.fromkeys(["funsearch_fig13", "hra", "hra_deployed", "hra_fifo", "hra_file"], "routing")

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import pytest
 from moments import Moment, make_request, moment
 
-from glia_bench import HOLD
 from glia_bench.evaluation.designs import make_designs
 from glia_bench.evaluation.trial import Trial, run_trial
-from glia_bench.loading import load_policy, with_other_constants
+from glia_bench.loading import load_policy
 from glia_bench.policy import Policy
 
 
@@ -63,16 +62,6 @@ def test_aibrix_leaves_the_cache_for_balance() -> None:
     assert decide(policy, inflight=[7]) == 0, "one replica has no deviation"
 
 
-def test_production_stack_has_no_load_term() -> None:
-    """The longest match wins with a hundred in flight; equal ones are drawn; without one the least busy."""
-    policy = load_policy("ps_prefixaware")
-    assert decide(policy, inflight=[0, 100], prefix_hit_tokens=[16, 32]) == 1
-    assert [decide(policy, u=u, prefix_hit_tokens=[32, 0, 32]) for u in (0.0, 0.9)] == [0, 2]
-    assert decide(policy, u=0.9, inflight=[5, 2, 2]) == 1
-    strict = with_other_constants(policy, {"MIN_MATCH": 64})
-    assert decide(strict, inflight=[0, 100], prefix_hit_tokens=[16, 32]) == 0
-
-
 def test_sessions_stay_where_they_are() -> None:
     """A session's place depends on its key alone, and every replica has its share of 400 keys."""
     policy = load_policy("session")
@@ -99,13 +88,6 @@ def test_the_bound_moves_a_session() -> None:
     assert 0 not in moved
     assert all(old == new for old, new in zip(home, moved, strict=True) if old != 0)
     assert [of_session(policy, key, inflight=[4] * 4) for key in range(100)] == home
-
-
-def test_requests_outside_sessions_go_to_the_least_busy() -> None:
-    """Session -1 has no place: the fewest in flight, ties drawn; nobody ready is a hold for both."""
-    policy = load_policy("session")
-    assert [of_session(policy, -1, u=u, inflight=[3, 1, 1]) for u in (0.0, 0.9)] == [1, 2]
-    assert {of_session(policy, key, ready=[0, 0]) for key in (-1, 7)} == {HOLD}
 
 
 @pytest.mark.parametrize("name", ["llmd_precise", "aibrix_prefix_cache", "session"])

@@ -296,3 +296,68 @@ def test_ps_kvaware_falls_back_to_the_session() -> None:
         home = decide("session", 4, {"session": number})
         load = [99 if i == home else 0 for i in range(4)]
         assert decide("ps_kvaware", 4, {"session": number}, inflight=load) == home
+
+
+def test_aibrix_prefix_cache_spares_crowded_replicas() -> None:
+    """In flight (0, 3, 3, 6): mean 3, sample deviation sqrt(18/3) = 2.449, so 5.449 < 6: the full match is passed over.
+
+    With (0, 3, 3, 5): mean 2.75, deviation sqrt(12.75/3) = 2.06, so 4.81 < 5; with (1, 3, 3, 4): 4 <= 2.75 + 1.258.
+    """
+    prompt, hits = {"prompt_tokens": 160}, [0, 16, 32, 144]
+    assert decide("aibrix_prefix_cache", 4, prompt, prefix_hit_tokens=hits, inflight=[0, 3, 3, 6]) == 2
+    assert decide("aibrix_prefix_cache", 4, prompt, prefix_hit_tokens=hits, inflight=[0, 3, 3, 5]) == 2
+    assert decide("aibrix_prefix_cache", 4, prompt, prefix_hit_tokens=hits, inflight=[1, 3, 3, 4]) == 3
+
+
+def test_aibrix_prefix_cache_balances_beyond_eight() -> None:
+    """A gap of 8 still follows the match (8 <= 4 + 4.62), one of 9 leaves only the least loaded."""
+    hits = [0, 32, 96, 96]
+    assert decide("aibrix_prefix_cache", 4, prefix_hit_tokens=hits, inflight=[0, 0, 8, 8]) == 2
+    assert decide("aibrix_prefix_cache", 4, prefix_hit_tokens=hits, inflight=[0, 0, 9, 9]) == 1
+
+
+def test_aibrix_prefix_cache_orders_by_match_then_load() -> None:
+    """Of 201 blocks 2 are 0 per cent, 3 and 4 are 1; equal matches go to fewer in flight, then at random."""
+    prompt = {"prompt_tokens": 201 * 16}
+    assert decide("aibrix_prefix_cache", 2, prompt, prefix_hit_tokens=[48, 32], inflight=[1, 0]) == 0
+    assert decide("aibrix_prefix_cache", 2, prompt, prefix_hit_tokens=[64, 48], inflight=[1, 0]) == 1  # 1 and 1
+    picks = [decide("aibrix_prefix_cache", 3, {"u": u}, inflight=[1, 0, 0]) for u in (0.0, 0.49, 0.5, 0.99)]
+    assert picks == [1, 1, 2, 2]
+
+
+def test_preble_exploits_more_than_half() -> None:
+    """96 of 160 tokens are more than 64: exploit, whatever the cost; 80 are not more than 80: the cheapest replica."""
+    state: dict[str, Any] = {"inflight": [9, 0, 1]}
+    assert decide("preble-e2-style", 3, {"prompt_tokens": 160}, prefix_hit_tokens=[96, 0, 0], **state) == 0
+    assert decide("preble-e2-style", 3, {"prompt_tokens": 160}, prefix_hit_tokens=[80, 0, 0], **state) == 1
+    # of two with the longest match the cheaper: 45 iterations for one request against nine times as many and longer
+    assert decide("preble-e2-style", 3, {"prompt_tokens": 160}, prefix_hit_tokens=[96, 0, 96], **state) == 2
+
+
+def test_preble_window_of_three_minutes() -> None:
+    """Uncached tokens of the last 180 s count in steps of 10 s: sent at 1000 s, counted at 1179 s, gone at 1180 s."""
+    hooks = load_policy("preble-e2-style").routing
+    first = at("preble-e2-style", 2, {"prompt_tokens": 1000})
+    assert hooks["route"](*first) == 0
+    seconds = 1000 * (2.2e-4 + 4e-9 * 500)  # 0.222
+    cost = hooks["route"].__globals__["cost"]
+
+    def costs(now_s: float) -> list[float]:
+        now = at("preble-e2-style", 2, now_s=now_s, memory=first.memory)
+        return [cost(i, float(now_s // 10), now.replicas, now.cluster, now.memory) for i in (0, 1)]
+
+    assert costs(1179.9) == pytest.approx([seconds, 0.0])
+    assert costs(1180.0) == [0.0, 0.0]
+    assert hooks["route"](*at("preble-e2-style", 2, now_s=1179.0, memory=first.memory)) == 1
+    # the bucket of 1000 s is used again, and empty, at 1180 s; the one request of 100 tokens is on the second
+    assert hooks["route"](*at("preble-e2-style", 2, now_s=1180.0, memory=first.memory)) == 0
+
+
+def test_preble_rebalances_when_warm() -> None:
+    """After 50 requests per replica, a full match that costs 1.5 times the least is passed over; 1.4 times is not."""
+    route = load_policy("preble-e2-style").routing["route"]
+    for seen, seconds, pick in ((99, 1.6, 0), (100, 1.6, 1), (100, 1.4, 0)):
+        now = at("preble-e2-style", 2, {"prompt_tokens": 160}, prefix_hit_tokens=[144, 0])
+        now.memory.shared[[9, 18]] = [99, seen]  # the ten seconds from 990 s, number 99 = 5 * 18 + 9
+        now.memory.replica[:, 9] = [seconds, 1.0]
+        assert route(*now) == pick
