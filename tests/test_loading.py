@@ -144,7 +144,7 @@ def test_reading_and_checking_execute_nothing(tmp_path: Path) -> None:
     ("name", "error", "parts"),
     [
         ("lql", UnknownPolicyError, ["no policy 'lql'; did you mean 'llq'?", "a path to a .py file"]),
-        ("zzz", UnknownPolicyError, ["no policy 'zzz' (known: expert, llq,"]),
+        ("zzz", UnknownPolicyError, ["no policy 'zzz' (known: ", " expert, ", " llq, "]),
         ("nowhere.py", UnknownPolicyError, ["no file at 'nowhere.py'", "or give the name of a shipped policy"]),
         ("./llq", UnknownPolicyError, ["no file at 'llq'"]),
         ("a\0.py", UnknownPolicyError, ["no file at"]),

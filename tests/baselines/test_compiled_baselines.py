@@ -81,8 +81,8 @@ def test_what_ships() -> None:
         "routing": {
             "human": [
                 *["aibrix_prefix_cache", "dynamo_kv", "expert", "least_kv", "least_tokens", "llmd_default"],
-                *["llmd_precise", "llq", "lmetric", "lor", "lor_vidur", "po2", "preble_e2-style", "ps_kvaware"],
-                *["ps_prefixaware", "round_robin", "session", "session_ttl", "sglang_cache_aware", "spt_hold"],
+                *["llmd_precise", "llq", "lmetric", "lor", "lor_vidur", "po2", "preble-e2-style", "ps_kvaware"],
+                *["ps_prefixaware", "round_robin", "session", "session_ttl-style", "sglang_cache_aware", "spt_hold"],
                 *["vllm_dp", "weighted_rr"],
             ],
             "null": ["do_nothing", "random"],

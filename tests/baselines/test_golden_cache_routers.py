@@ -19,7 +19,7 @@ NAMES = [
     "sglang_cache_aware",
     "session",
     "llmd_precise",
-    "session_ttl",
+    "session_ttl-style",
     "ps_prefixaware",
     "ps_kvaware",
 ]
@@ -247,12 +247,12 @@ def test_llmd_precise_weighs_the_prefix_most() -> None:
 
 def test_session_ttl_binds_for_five_minutes() -> None:
     """A binding is worth 3 > 2 * 1 of a queue for 300 s after its last use, then nothing."""
-    route = load_policy("session_ttl").routing["route"]
-    first = at("session_ttl", 2, {"session": 0}, waiting=[1, 0])
+    route = load_policy("session_ttl-style").routing["route"]
+    first = at("session_ttl-style", 2, {"session": 0}, waiting=[1, 0])
     assert route(*first) == 1
 
     def later(now_s: float, waiting: list[int]) -> int:
-        return int(route(*at("session_ttl", 2, {"session": 0}, now_s, first.memory, waiting=waiting)))
+        return int(route(*at("session_ttl-style", 2, {"session": 0}, now_s, first.memory, waiting=waiting)))
 
     assert later(1300.0, [0, 1]) == 1  # used: bound until 1600
     assert later(1600.5, [0, 1]) == 0  # expired: 2 against 0, and bound anew
@@ -261,13 +261,13 @@ def test_session_ttl_binds_for_five_minutes() -> None:
 
 def test_session_ttl_gives_way_to_load() -> None:
     """A queue that is longest and 6/10 more memory in use weigh 2 + 1.2 > 3; without a session load alone decides."""
-    route = load_policy("session_ttl").routing["route"]
-    first = at("session_ttl", 2, {"session": 0}, waiting=[0, 1])
+    route = load_policy("session_ttl-style").routing["route"]
+    first = at("session_ttl-style", 2, {"session": 0}, waiting=[0, 1])
     assert route(*first) == 0
     full = {"waiting": [1, 0], "capacity_blocks": [10, 10], "allocated_blocks": [6, 0]}
-    outside = at("session_ttl", 2, memory=first.memory, waiting=[1, 0])
+    outside = at("session_ttl-style", 2, memory=first.memory, waiting=[1, 0])
     assert route(*outside) == 1
-    assert route(*at("session_ttl", 2, {"session": 0}, memory=first.memory, **full)) == 1
+    assert route(*at("session_ttl-style", 2, {"session": 0}, memory=first.memory, **full)) == 1
 
 
 def test_ps_prefixaware_ignores_load() -> None:

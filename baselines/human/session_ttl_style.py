@@ -12,6 +12,7 @@ or the cache outlasts the binding. A queue longer by one request can move a sess
 from glia_bench import HOLD
 from glia_bench.features import Cluster, Memory, Replicas, Request
 
+NAME = "session_ttl-style"
 SOURCE = "llm-d/llm-d-router@ebab6879, pkg/epp/framework/plugins/scheduling/scorer (session affinity, queue, KV cache)"
 MEMORY = {"session": 2}
 TUNABLE = {
