@@ -51,7 +51,8 @@ class Scaler:
         sizes = checked_sizes(answer, self.pools)
         self.desired = np.array(sizes, dtype=np.int64)
         run.state = apply_sizes(state, run.case, sizes, self._drain_rank)
-        run._point()
+        if run.state is not state:  # references are made anew only when arrays were
+            run._point()
 
     def _memory(self) -> Any:
         return plain(replica.memory_of)(self.of_run.state, self.of_run.case.cluster.num_routers + 1)
