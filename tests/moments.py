@@ -191,6 +191,9 @@ def play_autoscaler(policy: Policy, *, compile_hooks: bool, seed: int, moments: 
             ready=sizes[-1] - loading,
             loading=loading,
             kv_utilisation=0.4 + 0.4 * np.sin(number / 20) + 0.2 * rng.random(),
+            running=np.floor(60 * (1 + np.sin(number / 60))),
+            waiting=np.floor(15 * (1 + np.sin(number / 60))),
+            arrivals=np.floor(8 * (1 + np.sin(number / 60))),
             min_replicas=1,
             max_replicas=8,
         )

@@ -1,11 +1,14 @@
-"""Ray Serve: as many replicas as bring ongoing requests to TARGET each, once the same direction has held long enough.
+"""Ray Serve's autoscaler: a replica for every TARGET requests in flight, once that has been wanted for long enough.
 
-Ongoing requests wait, are held or run; their mean over LOOK_BACK_S seconds over TARGET is the size wanted. The fleet
-grows when more has been wanted for UPSCALE_DELAY_S without a break, and shrinks when less has been for
-DOWNSCALE_DELAY_S; a change of direction starts the count again.
+Every second the mean of running, waiting and held requests over the last LOOK_BACK_S, divided by TARGET, is the size
+wanted, rounded up. It is brought about when every tick of more than UPSCALE_DELAY_S (or of more than DOWNSCALE_DELAY_S)
+has wanted a larger (or smaller) pool than there is; a tick that wants the other direction, or none, starts the count
+anew. The factors shorten or stretch a step, reckoned from the ready replicas. Ray decides every 0.1 s and hears of
+requests every 10 s; here both happen every second.
 
-Source: Ray Serve's default autoscaling policy with its defaults; its control loop of 0.1 s runs every second here.
-Loses: on anything faster than its delays: a burst is over before it acts, and replicas stay for ten minutes after.
+Source: Ray Serve's default policy and its defaults.
+Loses: where the load is light: with Ray's own TARGET a batching engine's fleet is at its largest nearly always, as if
+provisioned for the peak; with a delay of 600 s, longer than most lulls; and by 30 s of waiting before a cold start.
 """
 
 import math
@@ -16,36 +19,55 @@ SOURCE = "ray-project/ray@00590c45, python/ray/serve/autoscaling_policy.py"
 INTERVAL_S = 1.0
 TARGET = 2.0
 LOOK_BACK_S = 30
-UPSCALE_DELAY_S = 30
-DOWNSCALE_DELAY_S = 600
+UPSCALE_DELAY_S = 30.0
+DOWNSCALE_DELAY_S = 600.0
+UPSCALING_FACTOR = 1.0
+DOWNSCALING_FACTOR = 1.0
 TUNABLE = {
-    "TARGET": (1.0, 256.0, "log"),
-    "LOOK_BACK_S": (1, 120, "log"),
-    "UPSCALE_DELAY_S": (1, 120, "log"),
-    "DOWNSCALE_DELAY_S": (1, 1200, "log"),
+    "TARGET": (1.0, 200.0, "log"),
+    "LOOK_BACK_S": (1, 600, "log"),
+    "UPSCALE_DELAY_S": (0.5, 600.0, "log"),
+    "DOWNSCALE_DELAY_S": (0.5, 1200.0, "log"),
+    "UPSCALING_FACTOR": (0.1, 4.0, "log"),
+    "DOWNSCALING_FACTOR": (0.1, 4.0, "log"),
 }
-MEMORY = {"shared": 1}  # seconds for which more (above 0) or less (below 0) has been wanted
+MEMORY = {"shared": 1}  # ticks in a row that wanted more, or, negative, less
+
+
+def mean_inflight(window: Window, seconds: int) -> float:
+    """Return the mean of requests in flight over the newest samples, of those that there are."""
+    total, num = 0.0, 0
+    for k in range(600 - seconds, 600):
+        if window.ready[k, 0] + window.loading[k, 0] + window.draining[k, 0] > 0:  # not before the first sample
+            total += window.running[k, 0] + window.waiting[k, 0] + window.held[k, 0]
+            num += 1
+    return total / num if num > 0 else 0.0
+
+
+def scaled(desired: float, ready: int) -> int:
+    """Return a step towards `desired`, shortened or stretched by its factor; downwards it is one replica at least."""
+    factor = UPSCALING_FACTOR if desired > ready else DOWNSCALING_FACTOR
+    size = math.ceil(ready + factor * (desired - ready))
+    if math.ceil(desired) < ready and size == ready:
+        size -= 1
+    return size
 
 
 def scale(window: Window, cluster: Cluster, memory: Memory) -> int:
-    """Follow the ongoing requests after the delay of their direction."""
-    current = int(window.desired[0])
-    ongoing = 0.0
-    for k in range(1, LOOK_BACK_S + 1):
-        ongoing += (window.waiting[-k, 0] + window.running[-k, 0] + window.held[-k, 0]) / LOOK_BACK_S
-    wanted = math.ceil(ongoing / TARGET)
-    wanted = max(int(window.min_replicas[0]), min(wanted, int(window.max_replicas[0])))
-    held = memory.shared[0]
+    """Count the ticks that want the same direction; move once there are enough of them."""
+    current, ready = int(window.desired[0]), int(window.ready[-1, 0])
+    if ready == 0:
+        return max(1, current)  # before the first sample, or its replicas are on their way
+    wanted = scaled(ready * (mean_inflight(window, LOOK_BACK_S) / (TARGET * ready)), ready)
+    wanted = max(1, int(window.min_replicas[0]), min(wanted, int(window.max_replicas[0])))
+    ticks = int(memory.shared[0])
     if wanted > current:
-        memory.shared[0] = max(held, 0.0) + 1.0
-        if memory.shared[0] > UPSCALE_DELAY_S:
-            memory.shared[0] = 0.0
-            return wanted
+        ticks = max(ticks, 0) + 1
+        is_due = ticks > int(UPSCALE_DELAY_S / INTERVAL_S)
     elif wanted < current:
-        memory.shared[0] = min(held, 0.0) - 1.0
-        if memory.shared[0] < -DOWNSCALE_DELAY_S:
-            memory.shared[0] = 0.0
-            return wanted
+        ticks = min(ticks, 0) - 1
+        is_due = ticks < -int(DOWNSCALE_DELAY_S / INTERVAL_S)
     else:
-        memory.shared[0] = 0.0
-    return current
+        ticks, is_due = 0, False
+    memory.shared[0] = 0.0 if is_due else ticks
+    return wanted if is_due else current

@@ -1,4 +1,4 @@
-"""Decisions of autoscalers that look at queues, requests in flight and forecasts, checked on paper."""
+"""Decisions of autoscalers that keep spares, smooth, or forecast by a model, checked on paper."""
 
 from typing import Any
 
@@ -23,69 +23,6 @@ class Pool:
         own = {"desired": self.size, "ready": self.size, "min_replicas": 1, "max_replicas": 100, **fields}
         self.size = self.hook(make_window(**own), make_cluster(1), self.memory)
         return self.size
-
-
-@pytest.mark.parametrize(
-    ("size", "inflight", "answer"),
-    [(4, 192, 6), (4, 138, 4), (4, 154, 5), (1, 640, 5), (10, 6400, 20)],
-    ids=["1.5 times", "within 10 %", "1.2 times", "at most 4 more", "or the double"],
-)
-def test_hpa_inflight_grows_like_the_hpa(size: int, inflight: int, answer: int) -> None:
-    """Of 32 for each replica: 192 on 4 are 1.5 times the target; what waits, is held or runs counts alike."""
-    assert Pool("hpa_inflight", size).tick(running=inflight) == answer
-    assert Pool("hpa_inflight", size).tick(running=inflight - 30, waiting=20, held=10) == answer
-
-
-@pytest.mark.parametrize("name", ["hpa_inflight", "keda_queue"])
-def test_the_largest_of_300_s_holds(name: str) -> None:
-    """An idle fleet of 8 keeps its size for 20 ticks, and goes down at the next."""
-    pool = Pool(name, 8)
-    assert [pool.tick() for _ in range(20)] == [8] * 20
-    assert pool.tick() == 1
-
-
-def test_keda_counts_the_queue_alone() -> None:
-    """31 waiting over 5 are 7 replicas, whatever runs; 21 on 4 are 1.05 times, within the tolerance; 23 are not."""
-    assert Pool("keda_queue", 4).tick(waiting=31, running=500) == 7
-    assert Pool("keda_queue", 4).tick(waiting=15, held=6) == 4
-    assert Pool("keda_queue", 4).tick(waiting=23) == 5
-
-
-def test_keda_counts_loading_replicas() -> None:
-    """23 waiting on 2 ready and 3 loading, 5 asked for: 0.92 of what they are for, so nothing changes."""
-    assert Pool("keda_queue", 5).tick(waiting=23, ready=2, loading=3) == 5
-
-
-def test_kpa_panics() -> None:
-    """Of 70 each, 120 over a minute and 400 over 6 s ask for 2 and 6; 6 is three times the 2 ready: a panic, 6."""
-    pool = Pool("kpa", 2)
-    stable = [0.0] * 540 + [(120 * 60 - 400 * 6) / 54] * 54 + [400.0] * 6
-    assert pool.tick(running=stable) == 6
-    assert [pool.tick(running=0.0, ready=6) for _ in range(30)] == [6] * 30, "not below 6 until a minute has passed"
-    assert pool.tick(running=0.0, ready=6) == 3, "then at most to half"
-
-
-def test_kpa_without_a_panic() -> None:
-    """260 steady on 3 ready ask for 4, which is not twice 3; 10 on 8 ready ask for 1, which is cut to half of 8."""
-    assert Pool("kpa", 3).tick(running=260.0) == 4
-    assert Pool("kpa", 8).tick(running=10.0) == 4
-
-
-def test_ray_serve_waits_for_a_direction_to_hold() -> None:
-    """9 ongoing over a target of 2 are 5 replicas (4.5), asked for after 30 s without a break."""
-    pool = Pool("ray_serve", 3)
-    assert [pool.tick(running=9.0) for _ in range(30)] == [3] * 30
-    assert pool.tick(running=9.0) == 5
-
-
-def test_ray_serve_starts_its_count_again() -> None:
-    """29 s of more, one of less, and 30 s of more change nothing; the next second does."""
-    pool = Pool("ray_serve", 3)
-    for running, seconds in ((9.0, 29), (1.0, 1), (9.0, 30)):
-        assert [pool.tick(running=running) for _ in range(seconds)] == [3] * seconds
-    assert pool.tick(running=9.0) == 5
-    assert [pool.tick(running=1.0) for _ in range(600)] == [5] * 600, "ten minutes of less"
-    assert pool.tick(running=1.0) == 1
 
 
 @pytest.mark.parametrize(
