@@ -216,28 +216,34 @@ def _round(
     stop: Stop,
 ) -> bool:
     """Simulate what every search has asked for; return whether all of it could be."""
-    keys = {}
+    keys: dict[str, str] = {}  # by task and name of the text
+    waiting: dict[str, _Search] = {}
     trials: list[Trial] = []
     for search in searches:
         assert search.asked is not None
-        asked = [replace(trial, design=search.asked[2]) for trial in search.trials]
-        keys[search.task, search.design.name] = _key(asked)
-        if search.asked[2].sha256 not in search.values and keys[search.task, search.design.name] not in history.values:
+        design = search.asked[2]
+        asked = [replace(trial, design=design) for trial in search.trials]
+        place = f"{search.task} {design.name}"
+        keys[place] = _key(asked)
+        if design.sha256 not in search.values and keys[place] not in history.values:
+            waiting[place] = search
             trials += asked
-    records: dict[tuple[str, str], list[TrialRecord]] = defaultdict(list)
+    records: dict[str, list[TrialRecord]] = defaultdict(list)
     for trial, record in _run(trials, limits, folder, watcher, stop):
-        records[trial.task, trial.design.name].append(record)
+        place = f"{trial.task} {trial.design.name}"
+        records[place].append(record)
+        search = waiting[place]
+        if len(records[place]) == len(search.trials):
+            assert search.asked is not None
+            value = _value(records.pop(place), plain.get(search.task, ()))
+            what = {"task": search.task, "policy": search.design.name, "constants": search.asked[1]}
+            history.append(keys[place], value, **what)
     for search in searches:
         assert search.asked is not None
-        _, constants, design = search.asked
-        key = keys[search.task, search.design.name]
-        value = search.values.get(design.sha256, history.values.get(key))
-        if value is None:
-            done = records[search.task, design.name]
-            if len(done) < len(search.trials):
-                return False
-            value = _value(done, plain.get(search.task, ()))
-            history.append(key, value, task=search.task, policy=search.design.name, constants=constants)
+        design = search.asked[2]
+        value = search.values.get(design.sha256, history.values.get(keys[f"{search.task} {design.name}"], math.nan))
+        if math.isnan(value):
+            return False
         search.tell(value)
     return True
 
