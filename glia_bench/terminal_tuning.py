@@ -1,5 +1,6 @@
 """What the command line shows of tuning: a line per design and task. Nothing is computed here but layout."""
 
+import math
 import sys
 from collections.abc import Sequence
 
@@ -22,8 +23,16 @@ def print_tuned(found: Sequence[Tuned]) -> None:
     for heading in ("task", "design", "simulations", "cost before / after", "constants"):
         table.add_column(heading, justify="right" if heading in ("simulations", "cost before / after") else "left")
     places = {task: place for place, task in enumerate(dict.fromkeys(tuned.task for tuned in found))}
-    for tuned in sorted(found, key=lambda tuned: (places[tuned.task], -tuned.gain)):
+    for tuned in sorted(
+        found, key=lambda tuned: (places[tuned.task], -tuned.gain if tuned.gain == tuned.gain else 0.0)
+    ):
         constants = ", ".join(f"{name} {value:g}" for name, value in tuned.constants.items()) or "as they are"
-        cells = (tuned.task, tuned.design.name, str(tuned.simulations), f"{tuned.gain:.3f}", constants)
+        cells = (
+            tuned.task,
+            tuned.design.name,
+            str(tuned.simulations),
+            "-" if math.isnan(tuned.gain) else f"{tuned.gain:.3f}",
+            constants,
+        )
         table.add_row(*map(Text, cells))
     Console(highlight=False).print(table)

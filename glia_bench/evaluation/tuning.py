@@ -54,7 +54,8 @@ class Tuned:
         design: The design; the one that was given where nothing better was found.
         constants: Those in which it differs from the one that was given.
         simulations: Simulations that were spent on it.
-        gain: Cost of the design that was given over its own.
+        gain: Cost of the design that was given over its own; below 1 where that starves requests and this does not, NaN
+            where that fails.
     """
 
     task: str
@@ -103,7 +104,7 @@ class _Search:
             design=varied(self.design, constants),
             constants=constants,
             simulations=self.told,
-            gain=math.exp(min(self.values[self.design.sha256] - value, FAILS / 2)) if constants else 1.0,
+            gain=math.exp(_log_cost(self.values[self.design.sha256]) - _log_cost(value)) if constants else 1.0,
         )
 
 
@@ -268,6 +269,11 @@ def _value(records: Sequence[TrialRecord], plain: Sequence[TrialRecord]) -> floa
     return math.fsum(sorted(costs)) / len(costs) + (STARVES if starved_groups(records, plain) else 0.0)
 
 
+def _log_cost(value: float) -> float:
+    """Return what is left of a value of `_value` without its penalty; NaN for a design that fails."""
+    return math.nan if value > FAILS / 2 else value - STARVES if value > STARVES / 2 else value
+
+
 def _key(trials: Sequence[Trial]) -> str:
     build = describe_build()
     return hashlib.sha256(b"".join(canonical(identity(trial, build)) for trial in trials)).hexdigest()
@@ -308,6 +314,6 @@ def _write(searches: Sequence[_Search], folder: Path) -> None:
             "simulations": tuned.simulations,
             "num_seeds": len({trial.seed for trial in search.trials}),
             "loads": sorted({trial.load for trial in search.trials}),
-            "gain": round(tuned.gain, 4),
+            "gain": None if math.isnan(tuned.gain) else round(tuned.gain, 4),
         }
     write_atomically(folder / TUNED_FILE, json.dumps(table, indent=1, sort_keys=True).encode() + b"\n")

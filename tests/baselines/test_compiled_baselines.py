@@ -97,7 +97,7 @@ def test_what_ships() -> None:
         "autoscaling": {
             "human": [
                 *["aibrix_apa", "dynamo_sla-style", "fixed", "fixed_share", "holt_winters", "hpa", "hpa_inflight"],
-                *["keda_queue", "kpa", "ray_serve", "skyserve", "wva_saturation-style"],
+                *["keda_queue", "kpa", "queueing_sqrt", "ray_serve", "skyserve", "wva_saturation-style"],
             ],
             "null": [],
         },

@@ -84,3 +84,20 @@ def test_dynamo_reacts_to_lateness() -> None:
     assert Pool("dynamo_sla-style", 3).tick(ttft_s=0.6, ready=2, loading=1) == 3
     assert Pool("dynamo_sla-style", 3).tick(ttft_s=0.1) == 2
     assert Pool("dynamo_sla-style", 3).tick(kv_utilisation=0.6) == 3  # 1.8 replicas full against 0.8 * 2
+
+
+def test_square_root_staffing() -> None:
+    """A request adds 0.0883 s of prefill and 0.074 s of decoding: 0.7 / 0.162 = 4.31 requests/s a replica.
+
+    12 a second are a load of 2.78; with its root of 1.67 that is 4.45, so 5. Where memory holds 10 at a time, a replica
+    serves 10 / (200 * 0.03 + 1.62) = 1.31 a second: a load of 9.15 and its root of 3.02, so 13.
+    """
+    steady: dict[str, Any] = {"arrivals": 12.0, "finished": 12.0, "arrival_tokens": 4800.0, "generated_tokens": 2400.0}
+    assert Pool("queueing_sqrt", 2).tick(**steady) == 5
+    assert Pool("queueing_sqrt", 2).tick(**steady, running=20.0, kv_utilisation=1.0) == 13
+
+
+def test_square_root_staffing_without_a_rate() -> None:
+    """Nothing came: the smallest pool; something came and nothing has finished: the size stays."""
+    assert Pool("queueing_sqrt", 4).tick() == 1
+    assert Pool("queueing_sqrt", 4).tick(arrivals=3.0, arrival_tokens=300.0) == 4
