@@ -15,6 +15,7 @@ from glia_bench.features import Cluster, Memory, Replicas, Request
 SOURCE = "vllm-project/vllm 0.33.0, vllm/v1/engine/core_client.py, coordinator.py"
 QUEUE_WEIGHT = 6.0
 KV_FREE = 0.5
+SAME_REPORT_S = 1e-6  # instants of one report differ in their last bits, as clock minus age
 TUNABLE = {"QUEUE_WEIGHT": (0.0, 32.0), "KV_FREE": (0.0, 1.0)}
 MEMORY = {"shared": 1, "replica": 2}  # requests so far; sent since the last report, and when that was made
 
@@ -27,7 +28,7 @@ def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory
     for k in range(cluster.num_replicas):
         i = (start + k) % cluster.num_replicas
         reported_s = cluster.now_s - replicas.metrics_age_s[i]
-        if reported_s > memory.replica[i, 1]:
+        if reported_s > memory.replica[i, 1] + SAME_REPORT_S:
             memory.replica[i, 0], memory.replica[i, 1] = 0.0, reported_s
         if replicas.ready[i] == 1:
             waiting = replicas.waiting[i] + cluster.num_routers * memory.replica[i, 0]

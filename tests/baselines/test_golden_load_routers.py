@@ -113,3 +113,16 @@ def test_data_parallel_skips_who_is_not_ready() -> None:
     none = dp_moment(policy, waiting=[0, 0], ready=[0, 0])
     assert policy.routing["route"](*none) == HOLD
     assert not np.any(none.memory.replica[:, 0])
+
+
+def test_data_parallel_counts_until_the_next_report() -> None:
+    """Of one report 124.15 - 0.05 is 124.1 and 125.7 - 1.6 a bit more: what was sent since it stays counted."""
+    policy = load_policy("vllm_dp")
+    now = dp_moment(policy, waiting=[0, 0])
+    early_ps, late_ps, published_ps = 124_150_000_000_000, 125_700_000_000_000, 124_100_000_000_000
+    for now_ps in (early_ps, late_ps):
+        clock = now.cluster._replace(now_s=now_ps * 1e-12)
+        seen = now.replicas._replace(metrics_age_s=np.full(2, (now_ps - published_ps) * 1e-12))
+        policy.routing["route"](*now._replace(cluster=clock, replicas=seen))
+    assert late_ps * 1e-12 - (late_ps - published_ps) * 1e-12 > early_ps * 1e-12 - (early_ps - published_ps) * 1e-12
+    assert now.memory.replica[:, 0].tolist() == [1.0, 1.0]
