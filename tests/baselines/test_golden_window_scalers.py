@@ -101,3 +101,19 @@ def test_square_root_staffing_without_a_rate() -> None:
     """Nothing came: the smallest pool; something came and nothing has finished: the size stays."""
     assert Pool("queueing_sqrt", 4).tick() == 1
     assert Pool("queueing_sqrt", 4).tick(arrivals=3.0, arrival_tokens=300.0) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"kv_utilisation": 0.55}, 2),  # one would hold 1.1 of its memory
+        ({"kv_utilisation": 0.45}, 1),  # one would hold 0.9
+        ({"kv_utilisation": 0.9, "running": 9.0, "waiting": 2.0}, 3),  # 0.9 and 0.2 waiting
+        ({"kv_utilisation": 0.9, "running": 10.0, "waiting": 1.0}, 2),  # 0.99 is not above 1
+        ({"kv_utilisation": 0.9, "running": 9.0, "waiting": 2.0, "loading": 1, "desired": 3}, 3),
+        ({"kv_utilisation": 0.0, "ready": 0, "loading": 2}, 2),
+    ],
+)
+def test_dynamo_load_thresholds(fields: dict[str, Any], answer: int) -> None:
+    """Grow above a full memory, queue included, unless one is loading; shrink below 0.6 if the rest has room."""
+    assert Pool("dynamo_load", 2).tick(**fields) == answer
