@@ -24,7 +24,8 @@ MEMORY = {"shared": 1, "replica": 8}  # when last looked; the sums above of each
 
 def look(replicas: Replicas, cluster: Cluster, memory: Memory) -> None:
     """Add what has happened to the requests in flight since the last look."""
-    last_s, seen = memory.shared[0], cluster.inflight
+    last_s = memory.shared[0]
+    seen = cluster.inflight
     memory.shared[0] = cluster.now_s
     for i in range(cluster.num_replicas):
         memory.replica[i, STREAMED] = 0.0
