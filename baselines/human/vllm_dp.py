@@ -2,8 +2,8 @@
 
 A replica's score is the larger of its reported waiting plus running requests and the router's own in flight times the
 number of routers; where requests wait, QUEUE_WEIGHT times their number times the share of memory used beyond KV_FREE is
-added. The lowest wins; the scan starts one replica further at each request. What was sent to a replica since its last
-report counts as waiting there, times the number of routers.
+added. The lowest wins; the scan starts one replica further at each request, each router's elsewhere. What was sent to a
+replica since its last report counts as waiting there, times the number of routers.
 
 Source: vLLM's engine client for data parallelism; a report is taken to be new when it is younger than the one before.
 Loses: as metrics grow old, and on prompts of very different length, which all count as one request.
@@ -22,7 +22,8 @@ MEMORY = {"shared": 1, "replica": 2}  # requests so far; sent since the last rep
 
 def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:
     """Pick the first lowest score from a start that moves on."""
-    start = int(memory.shared[0]) % cluster.num_replicas
+    first = cluster.num_replicas * cluster.router // cluster.num_routers
+    start = (first + int(memory.shared[0])) % cluster.num_replicas
     memory.shared[0] += 1.0
     best, least = HOLD, 0.0
     for k in range(cluster.num_replicas):
