@@ -79,10 +79,11 @@ def test_what_ships() -> None:
     assert names == {
         "routing": {
             "human": [
-                *["aibrix_prefix_cache", "dynamo_kv", "expert", "least_kv", "least_tokens", "llmd_default"],
-                *["llmd_precise", "llq", "lmetric", "lor", "lor_vidur", "po2", "preble-e2-style", "ps_kvaware"],
-                *["ps_prefixaware", "round_robin", "session", "session_ttl-style", "sglang_cache_aware", "spt_hold"],
-                *["vllm_dp", "weighted_rr"],
+                *["aibrix_prefix_cache", "aibrix_vtc_basic", "dynamo_kv", "expert", "least_kv", "least_latency-style"],
+                *["least_tokens", "llmd_default", "llmd_precise", "llq", "llumnix", "lmetric", "lor", "lor_vidur"],
+                *["po2", "preble-e2-style", "ps_kvaware", "ps_prefixaware", "round_robin", "session"],
+                *["session_ttl-style", "sglang_cache_aware", "spt_hold", "ttft_min-style", "vllm_dp"],
+                *["vllm_dp_legacy", "weighted_rr"],
             ],
             "null": ["do_nothing", "random"],
         },
@@ -96,25 +97,9 @@ def test_what_ships() -> None:
         },
         "autoscaling": {
             "human": [
-                *[
-                    "aibrix_apa",
-                    "dynamo_load",
-                    "dynamo_sla-style",
-                    "fixed",
-                    "fixed_share",
-                    "holt_winters",
-                    "hpa",
-                    "hpa_inflight",
-                ],
-                *[
-                    "keda_queue",
-                    "kpa",
-                    "queueing_sqrt",
-                    "ray_serve",
-                    "sageserve-style",
-                    "skyserve",
-                    "wva_saturation-style",
-                ],
+                *["aibrix_apa", "dynamo_load", "dynamo_sla-style", "fixed", "fixed_share", "holt_winters", "hpa"],
+                *["hpa_inflight", "keda_queue", "kpa", "queueing_sqrt", "ray_serve", "sageserve-style", "skyserve"],
+                "wva_saturation-style",
             ],
             "null": [],
         },
