@@ -6,10 +6,12 @@ router has sent there before; the highest sum is taken, ties at random. It tags 
 *Scheduler*: a class waits CLASS_DELAY_S longer than the one before it, by arrival within; the next in order enters only
 where SIGMA of the blocks and GROWTH_BLOCKS for each running request stay free.
 *Autoscaler*: every THROUGHPUT_TICKS ticks a floor: the arrivals of the last minute and their trend, over what a replica
-serves within TTFT_S and ITL_S by the iteration-time model, at UTILISATION. Every tick one replica more where first
-tokens are late or requests wait, unless one is loading; one less where all would be well without it. Replicas drain.
+serves within ITL_S by the iteration-time model, at UTILISATION. Every tick one replica more where first tokens come
+later than TTFT_S or requests wait, unless one is loading; one less after CALM_TICKS ticks in a row at which all would
+have been well without it. Replicas drain.
 
-Source: llm-d's router, vLLM's watermark widened by growth, and the SLA planner of NVIDIA Dynamo, put together here.
+Source: llm-d's router, vLLM's watermark widened by growth, and the SLA planner of NVIDIA Dynamo, put together here. The
+planner's slow loop runs every 180 s there and every 30 s here; its patience before it shrinks is ours.
 Loses: the model knows no prefix hits but HIT_SHARE and no queueing, so bursts and cached conversations are mis-sized;
 its parts do not talk to each other.
 """
@@ -28,15 +30,18 @@ INTERVAL_S = 5.0
 QUEUE_WEIGHT = 2.0
 KV_WEIGHT = 2.0
 PREFIX_WEIGHT = 3.0
+BLOCK_TOKENS = 64
+MATCHED_TOKENS = 131072
 CLASS_DELAY_S = 10.0
 SIGMA = 0.05
 GROWTH_BLOCKS = 1
-THROUGHPUT_TICKS = 36
+THROUGHPUT_TICKS = 6
 TTFT_S = 0.5
 ITL_S = 0.05
 UTILISATION = 0.8
 HIT_SHARE = 0.0
 WAITING = 2.0
+CALM_TICKS = 12
 TUNABLE = {
     "QUEUE_WEIGHT": (0.0, 6.0),
     "KV_WEIGHT": (0.0, 6.0),
@@ -49,19 +54,25 @@ TUNABLE = {
     "UTILISATION": (0.3, 1.5),
     "HIT_SHARE": (0.0, 0.95),
     "WAITING": (0.25, 32.0, "log"),
+    "CALM_TICKS": (1, 60, "log"),
 }
-MEMORY = {"shared": 2}  # the autoscaler's: ticks so far, and its floor
+MEMORY = {"shared": 3}  # the autoscaler's: ticks so far, its floor, and calm ticks in a row
 RECENT = 60  # newest samples that rates and lengths are taken from
 LATE = 10  # newest samples that lateness is judged by
 
 
-def score(request: Request, replicas: Replicas, i: int, shortest: int, longest: int) -> float:
+def score(i: int, request: Request, replicas: Replicas, cluster: Cluster, shortest: int, longest: int) -> float:
     """Return llm-d's weighted sum for one replica."""
-    spread = longest - shortest
-    queue = (longest - replicas.waiting[i]) / spread if spread > 0 else 1.0
+    queue = 1.0
+    if longest > shortest:
+        queue = (longest - replicas.waiting[i]) / (longest - shortest)
     free = 1.0 - replicas.allocated_blocks[i] / replicas.capacity_blocks[i]
-    hit = replicas.prefix_hit_tokens[i] / request.prompt_tokens
-    return QUEUE_WEIGHT * queue + KV_WEIGHT * free + PREFIX_WEIGHT * hit
+    block = max(BLOCK_TOKENS, cluster.block_size_tokens)
+    blocks, hits = min(request.prompt_tokens, MATCHED_TOKENS) // block, replicas.prefix_hit_tokens[i] // block
+    match = 0.0
+    if blocks > 0:
+        match = min(hits, blocks) / blocks
+    return QUEUE_WEIGHT * queue + KV_WEIGHT * free + PREFIX_WEIGHT * match
 
 
 def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:
@@ -76,14 +87,14 @@ def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory
     best, ties = -1.0, 0
     for i in range(cluster.num_replicas):
         if replicas.ready[i] == 1:
-            value = score(request, replicas, i, shortest, longest)
+            value = score(i, request, replicas, cluster, shortest, longest)
             if ties == 0 or value > best:
                 best, ties = value, 1
             elif value == best:
                 ties += 1
     skip = int(request.u[0] * ties)
     for i in range(cluster.num_replicas):
-        if replicas.ready[i] == 1 and score(request, replicas, i, shortest, longest) == best:
+        if replicas.ready[i] == 1 and score(i, request, replicas, cluster, shortest, longest) == best:
             if skip == 0:
                 return i
             skip -= 1
@@ -138,9 +149,12 @@ def scale(window: Window, cluster: Cluster, memory: Memory) -> int:
             firsts += 1
     late = firsts > 0 and ttft / firsts > TTFT_S
     wanted = current
+    is_calm = not late and waiting < 0.5 * WAITING * (ready - 1) and used * ready < 0.8 * (ready - 1)
+    memory.shared[2] = memory.shared[2] + 1.0 if is_calm else 0.0
     if (late or waiting > WAITING * ready) and int(window.loading[-1, 0]) == 0:
         wanted = current + 1
-    elif not late and waiting < 0.5 * WAITING * (ready - 1) and used * ready < 0.8 * (ready - 1):
+    elif memory.shared[2] >= CALM_TICKS:
         wanted = current - 1
+        memory.shared[2] = 0.0
     wanted = max(wanted, int(memory.shared[1]))
     return max(int(window.min_replicas[0]), min(wanted, int(window.max_replicas[0])))
