@@ -66,7 +66,7 @@ TASK = Task(
     trace=_trace,
     drain_s=300.0,
     naive="fixed",
-    expert="hpa",
-    separation=2.12,
+    expert="fixed_share",
+    separation=2.88,
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )

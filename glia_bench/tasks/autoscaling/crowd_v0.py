@@ -39,7 +39,7 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="fixed",
-    expert="hpa",
-    separation=1.21,
+    expert="ray_serve",
+    separation=2.49,
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

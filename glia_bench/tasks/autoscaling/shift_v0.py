@@ -30,7 +30,7 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=900.0,
     naive="fixed",
-    expert="hpa",
-    separation=1.24,
+    expert="queueing_sqrt",
+    separation=2.71,
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

@@ -46,8 +46,8 @@ TASK = Task(
     trace=conversations(ID, horizon_s=HORIZON_S, bursts=BURSTS),
     drain_s=300.0,
     naive="stack_plain",
-    expert="stack_plain",
-    separation=1.00,
+    expert="stack_careful",
+    separation=1.74,
     guard_reason="one human design alone plays whole clusters so far, so that the naive reference is the expert",
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )

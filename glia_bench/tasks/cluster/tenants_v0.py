@@ -36,8 +36,8 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="stack_plain",
-    expert="stack_plain",
-    separation=1.00,
+    expert="stack_careful",
+    separation=1.34,
     guard_reason="one human design alone plays whole clusters so far, so that the naive reference is the expert",
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

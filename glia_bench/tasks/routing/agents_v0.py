@@ -29,6 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="llq",
-    separation=1.84,
+    expert="lmetric",
+    separation=5.55,
 )

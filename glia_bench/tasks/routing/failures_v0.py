@@ -44,6 +44,6 @@ TASK = Task(
     drain_s=300.0,
     faults=_faults,
     naive="round_robin",
-    expert="lor",
-    separation=1.40,
+    expert="ttft_min-style",
+    separation=1.47,
 )

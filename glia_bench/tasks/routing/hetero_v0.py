@@ -30,6 +30,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="spt_hold",
-    separation=12.87,
+    expert="llmd_default",
+    separation=14.80,
 )

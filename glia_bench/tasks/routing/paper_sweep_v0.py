@@ -24,4 +24,6 @@ TASK = Task(
     default_loads=LOADS,
     trace=fresh_trace(ID),
     drain_s=DRAIN_S,
+    expert="expert",
+    separation=1.69,
 )

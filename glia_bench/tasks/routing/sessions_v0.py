@@ -31,6 +31,6 @@ TASK = Task(
     trace=conversations(ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="spt_hold",
-    separation=1.17,
+    expert="preble-e2-style",
+    separation=2.62,
 )

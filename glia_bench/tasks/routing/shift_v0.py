@@ -29,6 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=900.0,
     naive="round_robin",
-    expert="llq",
-    separation=1.16,
+    expert="preble-e2-style",
+    separation=1.22,
 )

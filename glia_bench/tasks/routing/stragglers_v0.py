@@ -38,6 +38,6 @@ TASK = Task(
     drain_s=300.0,
     faults=_faults,
     naive="round_robin",
-    expert="spt_hold",
+    expert="lor",
     separation=1.23,
 )

@@ -31,6 +31,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="spt_hold",
-    separation=1.12,
+    expert="vllm_dp_legacy",
+    separation=1.14,
 )

@@ -48,7 +48,7 @@ TASK = Task(
     trace=_trace,
     drain_s=600.0,
     naive="vllm_v1_fcfs",
-    expert="sjf_prompt",
-    separation=1.67,
+    expert="trail-style@bfcfd2",
+    separation=1.44,
     predictor=LengthPredictor(kind="noisy", sigma_percent=70),
 )

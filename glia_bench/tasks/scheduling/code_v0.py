@@ -29,6 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="vllm_v1_fcfs",
-    expert="sjf_prompt",
-    separation=1.90,
+    expert="qlm_lite@40ba8d",
+    separation=1.58,
 )

@@ -30,7 +30,7 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=600.0,
     naive="vllm_v1_fcfs",
-    expert="sjf_prompt",
+    expert="lens-style@62b9d8",
     separation=2.12,
     predictor=LengthPredictor(kind="noisy", sigma_percent=70),
 )

@@ -30,7 +30,7 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=900.0,
     naive="vllm_v1_fcfs",
-    expert="sjf_prompt",
-    separation=1.47,
+    expert="ltr-style@2a89d3",
+    separation=2.06,
     predictor=LengthPredictor(kind="noisy", sigma_percent=70),
 )
