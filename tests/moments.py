@@ -191,13 +191,17 @@ def play_autoscaler(policy: Policy, *, compile_hooks: bool, seed: int, moments: 
             ready=sizes[-1] - loading,
             loading=loading,
             kv_utilisation=0.4 + 0.4 * np.sin(number / 20) + 0.2 * rng.random(),
+            arrivals=np.floor(8 * (1 + np.sin(number / 60))),
+            arrival_tokens=300 * np.floor(8 * (1 + np.sin(number / 60))),
+            finished=4.0,
+            generated_tokens=800.0,
             running=np.floor(60 * (1 + np.sin(number / 60))),
             waiting=np.floor(15 * (1 + np.sin(number / 60))),
-            arrivals=np.floor(8 * (1 + np.sin(number / 60))),
+            cold_start_s=45.0,
             min_replicas=1,
             max_replicas=8,
         )
-        sizes.append(scale(window, make_cluster(8), memory))
+        sizes.append(scale(window, make_cluster(8, now_s=1000.0 + 15.0 * number), memory))
     return sizes
 
 

@@ -62,10 +62,12 @@ def write(task: Task, expert: str, separation: float) -> None:
 def main() -> None:
     """Print the best designs of every task of a result; with --write, write the best into the task's file."""
     parser = argparse.ArgumentParser(description="choose the expert reference of tasks")
-    parser.add_argument("result", type=Path)
+    parser.add_argument(
+        "result", nargs="+", type=Path, help="result with all human designs; one or more, of different tasks"
+    )
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    trials = read_record(options.result)["trials"]
+    trials = [trial for result in options.result for trial in read_record(result)["trials"]]
     for task in catalog.TASKS.values():
         own = [trial for trial in trials if trial["task"] == task.id]
         if not own:

@@ -1,4 +1,4 @@
-"""Write docs/baselines.md: every baseline on every task, with its own constants and with tuned ones, from one result.
+"""Write docs/baselines.md: every baseline on every task, with its own constants and with tuned ones, from results.
 
     glia-bench run --tuned --task ... --seeds 10 --out results/baselines
     python tools/make_baselines_page.py results/baselines
@@ -17,7 +17,7 @@ from make_tasks_page import table
 from glia_bench.evaluation.summaries import summary_of
 from glia_bench.loading import facts_of, shipped_policies
 from glia_bench.policy import TRACKS
-from glia_bench.scoring.record import ResultRecord, read_record
+from glia_bench.scoring.record import ResultRecord, TrialRecord, read_record
 from glia_bench.scoring.score import is_paper
 from glia_bench.scoring.summary import ALL_LOADS
 from glia_bench.tasks.catalog import TASKS
@@ -49,7 +49,7 @@ development seeds at the task's default loads) of those that starve no group of 
 ranked; on the paper's tasks starving is no obstacle. `tools/choose_experts.py` chooses. Tuning and choosing use
 development seeds, on which the reference is therefore a little too good; sealed seeds are new to it as to any design.
 
-All numbers below are from one result of {num_trials} trials on {num_seeds} seeds (results_id `{results_id}`):
+All numbers below are from {num_trials} trials on {num_seeds} seeds (results_id {results_ids}):
 `glia-bench run --tuned --seeds {num_seeds} --task ...`, then `python tools/make_baselines_page.py RESULT`. An expert
 ratio is the reference's cost over the baseline's, with its paired 95 % interval over seeds: above 1 is better than the
 reference.
@@ -73,11 +73,11 @@ def ratio(row: Row | None) -> str:
     return f"{row['expert_ratio']:.3f}{interval}"
 
 
-def rows_of(record: ResultRecord) -> dict[tuple[str, str], Row]:
+def rows_of(trials: Sequence[TrialRecord]) -> dict[tuple[str, str], Row]:
     """Return the summary over all loads by task and policy."""
     return {
         (row["task"], row["policy"]): row
-        for row in summary_of(record["trials"])
+        for row in summary_of(trials)
         if row["load"] == ALL_LOADS and row["task"] in TASKS
     }
 
@@ -164,15 +164,16 @@ def catalogue(track: str) -> Iterable[Sequence[str]]:
             yield f"`{policy.name}`", policy.kind, facts.idea, ranges, facts.public_source
 
 
-def page(record: ResultRecord) -> str:
+def page(records: Sequence[ResultRecord]) -> str:
     """Return the whole page."""
-    rows = rows_of(record)
+    trials = [trial for record in records for trial in record["trials"]]
+    rows = rows_of(trials)
     tasks = [task for task in TASKS.values() if any(where == task.id for where, _ in rows)]
     budgets = sorted({(e.simulations, e.num_seeds) for task in tasks for e in frozen(task.id).values()})
     facts = {
-        "results_id": record["results_id"][:12],
-        "num_trials": f"{len(record['trials']):,}",
-        "num_seeds": str(len({trial["seed"] for trial in record["trials"]})),
+        "results_ids": ", ".join(f"`{record['results_id'][:12]}`" for record in records),
+        "num_trials": f"{len(trials):,}",
+        "num_seeds": str(len({trial["seed"] for trial in trials})),
         "budget": " and ".join(f"{number} simulations on {seeds} seeds" for number, seeds in budgets),
     }
     parts = [INTRODUCTION.format(**facts)]
@@ -191,8 +192,10 @@ def page(record: ResultRecord) -> str:
 def main() -> None:
     """Write the page from a result."""
     parser = argparse.ArgumentParser(description="write docs/baselines.md")
-    parser.add_argument("result", type=Path)
-    PAGE.write_text(page(read_record(parser.parse_args().result)))
+    parser.add_argument(
+        "result", nargs="+", type=Path, help="result with all baselines; one or more, of different tasks"
+    )
+    PAGE.write_text(page([read_record(result) for result in parser.parse_args().result]))
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 

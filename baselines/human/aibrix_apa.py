@@ -1,52 +1,63 @@
-"""AIBrix' APA: requests in flight per replica against TARGET, with a tolerance each way and steps of at most a factor.
+"""AIBrix's APA: the pool follows its mean KV utilisation over three minutes, at most to its double or half a step.
 
-The mean over STABLE_S seconds of requests in flight for each ready replica, over TARGET, is the ratio. Above 1 plus
-UP_TOLERANCE the fleet becomes ceil(ratio * size), at most MAX_UP times as large; below 1 minus DOWN_TOLERANCE likewise,
-at least 1 / MAX_DOWN of it, and to the largest such size of the last COOLDOWN_TICKS ticks.
+The utilisation of the last WINDOW_S over TARGET gives a ratio. Above 1 + UP_TOLERANCE or below 1 - DOWN_TOLERANCE the
+recommendation is ceil(ratio * size), cut to MAX_RATE times the size or its MAX_RATE-th part; between, the size stays.
+Replicas still to come count. The pool grows at once and shrinks to the highest recommendation of the last COOLDOWN_S.
 
-Source: AIBrix' pod autoscaler, APA with its defaults (180 s, 10 %, factors 2, 300 s before it shrinks).
-Loses: three minutes of averaging are longer than most bursts.
+Source: AIBrix's pod autoscaler, strategy APA, and the metric and target of its examples. The cooldown is as it is
+documented; the lowest recommendation, which the code takes when shrinking, would make it none.
+Loses: when a burst is shorter than its window, and again after the burst: it shrinks minutes too late. A full window of
+high utilisation doubles the pool at every step, as replicas that load do not lower it yet.
 """
 
 import math
 
 from glia_bench.features import Cluster, Memory, Window
 
-SOURCE = "vllm-project/aibrix@e3e10f9e, pkg/controller/podautoscaler/algorithm/apa.go"
+SOURCE = "vllm-project/aibrix, pkg/controller/podautoscaler/algorithm/apa.go and context/context.go"
 INTERVAL_S = 10.0
-TARGET = 32.0
-STABLE_S = 180
+WINDOW_S = 180
+TARGET = 0.5
 UP_TOLERANCE = 0.1
 DOWN_TOLERANCE = 0.1
-MAX_UP = 2.0
-MAX_DOWN = 2.0
-COOLDOWN_TICKS = 30
+MAX_RATE = 2.0
+COOLDOWN_S = 300.0
 TUNABLE = {
-    "TARGET": (1.0, 256.0, "log"),
-    "STABLE_S": (5, 300, "log"),
+    "INTERVAL_S": (1.0, 60.0, "log"),
+    "WINDOW_S": (1, 600, "log"),
+    "TARGET": (0.05, 1.0),
     "UP_TOLERANCE": (0.0, 0.5),
-    "DOWN_TOLERANCE": (0.0, 0.5),
-    "COOLDOWN_TICKS": (1, 60, "log"),
+    "DOWN_TOLERANCE": (0.0, 0.9),
+    "MAX_RATE": (1.1, 10.0, "log"),
+    "COOLDOWN_S": (1.0, 600.0, "log"),
 }
-MEMORY = {"shared": COOLDOWN_TICKS + 1}  # the last sizes, in a ring, and how many there were
+KEPT = math.ceil(COOLDOWN_S / INTERVAL_S)  # recommendations younger than the cooldown, this one included
+MEMORY = {"shared": KEPT + 1}  # those, in a ring, and how many there were
+
+
+def recommendation(ratio: float, size: int) -> int:
+    """Return the size that the metric asks for, at `ratio` times its target."""
+    if ratio > 1 + UP_TOLERANCE:
+        return min(math.ceil(size * ratio), math.ceil(MAX_RATE * size))
+    if ratio < 1 - DOWN_TOLERANCE:
+        return max(math.ceil(size * ratio), int(size / MAX_RATE))
+    return size
 
 
 def scale(window: Window, cluster: Cluster, memory: Memory) -> int:
-    """Follow the ratio within the limits of a step."""
-    current, ready = int(window.desired[0]), max(1, int(window.ready[-1, 0]))
-    inflight = 0.0
-    for k in range(1, STABLE_S + 1):
-        inflight += (window.waiting[-k, 0] + window.running[-k, 0] + window.held[-k, 0]) / STABLE_S
-    ratio = inflight / (ready * TARGET)
-    wanted = current
-    if ratio > 1.0 + UP_TOLERANCE:
-        wanted = min(math.ceil(current * ratio), math.ceil(MAX_UP * current))
-    elif ratio < 1.0 - DOWN_TOLERANCE:
-        wanted = max(math.ceil(current * ratio), int(current / MAX_DOWN))
-    tick = int(memory.shared[COOLDOWN_TICKS])
-    memory.shared[COOLDOWN_TICKS] += 1.0
-    memory.shared[tick % COOLDOWN_TICKS] = max(wanted, current) if tick == 0 else wanted
+    """Follow the metric: up at once; down to the highest recommendation of the cooldown."""
+    current = int(window.desired[0])
+    used, seconds = 0.0, 0
+    for k in range(len(window.ready) - WINDOW_S, len(window.ready)):
+        if window.ready[k, 0] > 0:
+            used += window.kv_utilisation[k, 0]
+            seconds += 1
+    wanted = recommendation(used / seconds / TARGET, current) if seconds > 0 else current
+    tick = int(memory.shared[KEPT])
+    memory.shared[KEPT] += 1.0
+    memory.shared[tick % KEPT] = max(wanted, current) if tick == 0 else wanted  # it starts from the fleet that it finds
     if wanted < current:
-        for k in range(COOLDOWN_TICKS):
-            wanted = max(wanted, min(current, int(memory.shared[k])))
+        for k in range(KEPT):
+            wanted = max(wanted, int(memory.shared[k]))
+        wanted = min(wanted, current)
     return max(int(window.min_replicas[0]), min(wanted, int(window.max_replicas[0])))

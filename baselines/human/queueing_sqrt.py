@@ -1,54 +1,60 @@
-"""Square-root staffing: the offered load in replicas, and BETA times its square root against randomness.
+"""Square-root staffing: replicas for the offered load, and BETA times its square root against chance.
 
-Every 15 s, from the arrivals, lengths and memory use of the last WINDOW_S and the linear model of an iteration: the
-rate at which one replica could serve them, the lower of two. In iterations of ITERATION_S: with `work` the seconds that
-a request adds to iterations, (1 - fixed / ITERATION_S) / work. With its memory full of `batch` requests:
-batch / (output * fixed + batch * work). Arrivals over that rate are the offered load rho; the size is
-ceil(rho + BETA * sqrt(rho)). Nothing is smoothed but by the window.
+A request occupies a replica for its decodes' part of the fixed time of an iteration, if BATCH requests share it, and
+for its own tokens and context, by `cluster.perf`. Times the arrival rate of the last RATE_S, that is the offered load
+rho in replicas; the answer is ceil(rho + BETA * sqrt(rho)). Prompts are means of the same seconds, outputs those of the
+last OUTPUT_S, of which only COMPUTED of a prompt's tokens are no prefix hit. BATCH is chosen here: windows do not tell
+how many requests a replica holds within its objectives. Until a request has finished, the size stays.
 
-Source: square-root staffing of many-server queues (Halfin and Whitt 1981); the rate of a replica is worked out here.
-Loses: it is blind to queues that are there already and to cold starts: it follows the last minute, late by half of it,
-and gives replicas back at once. Prompts that hit a prefix cache are charged in full.
+Source: Halfin and Whitt (Operations Research 29(3), 1981), the square-root rule for many servers with waiting.
+Loses: wherever the rate grows within a cold start: it sees the present only. Replicas are few here and serve many
+requests at once, far from the rule's independent servers; and it follows every wave down as well.
 """
 
 import math
 
 from glia_bench.features import Cluster, Memory, Perf, Window
 
-SOURCE = "textbook: Halfin and Whitt 1981, Heavy-traffic limits for queues with many exponential servers"
+SOURCE = "Halfin and Whitt (1981), Heavy-Traffic Limits for Queues with Many Exponential Servers: square-root staffing"
 INTERVAL_S = 15.0
-WINDOW_S = 60
-ITERATION_S = 0.1
 BETA = 1.0
-TUNABLE = {"WINDOW_S": (5, 600, "log"), "ITERATION_S": (0.02, 1.0, "log"), "BETA": (0.0, 6.0)}
+BATCH = 32.0
+RATE_S = 60
+OUTPUT_S = 300
+COMPUTED = 1.0
+TUNABLE = {
+    "INTERVAL_S": (1.0, 60.0, "log"),
+    "BETA": (0.0, 4.0),
+    "BATCH": (2.0, 256.0, "log"),
+    "RATE_S": (5, 600, "log"),
+    "OUTPUT_S": (30, 600, "log"),
+    "COMPUTED": (0.1, 1.0),
+}
 
 
-def rate_of_a_replica(perf: Perf, prompt: float, output: float, batch: float) -> float:
-    """Return the requests per second that one replica can serve; `batch` is how many its memory holds, 0 if unknown."""
-    prefill = perf.token_s * prompt + 0.5 * perf.prefill_pair_s * prompt * prompt
-    work = max(1e-9, prefill + (perf.token_s + perf.context_token_s * (prompt + 0.5 * output)) * output)
-    rate = max(0.05, 1.0 - perf.fixed_s / ITERATION_S) / work
-    return rate if batch <= 0.0 else min(rate, batch / (output * perf.fixed_s + batch * work))
+def service_s(perf: Perf, prompt: float, output: float) -> float:
+    """Return the seconds of a replica that one request takes up."""
+    computed = COMPUTED * prompt
+    prefill = computed * perf.token_s + computed * prompt / 2 * perf.prefill_pair_s
+    context = (prompt + output / 2) * perf.context_token_s
+    return prefill + output * (perf.fixed_s / BATCH + perf.token_s + context)
 
 
 def scale(window: Window, cluster: Cluster, memory: Memory) -> int:
-    """Staff for the offered load of the window; keep the size while requests come of which none has finished."""
-    rows, arrived, prompts, finished, outputs, running, used = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(600 - WINDOW_S, 600):
-        if window.ready[k, 0] + window.loading[k, 0] + window.draining[k, 0] > 0.0:
-            rows += 1
-            arrived += window.arrivals[k, 0]
-            prompts += window.arrival_tokens[k, 0]
-            finished += window.finished[k, 0]
-            outputs += window.generated_tokens[k, 0]
-            running += window.running[k, 0]
-            used += window.kv_utilisation[k, 0] * window.ready[k, 0]
+    """Staff for the arrivals of the last seconds; rows before the start of the run are no seconds."""
+    rows = len(window.ready)
+    arrivals, tokens, seconds = 0.0, 0.0, 0
+    for k in range(rows - RATE_S, rows):
+        arrivals += window.arrivals[k, 0]
+        tokens += window.arrival_tokens[k, 0]
+        seconds += 1 if window.ready[k, 0] + window.loading[k, 0] > 0 else 0
+    finished, generated = 0.0, 0.0
+    for k in range(rows - OUTPUT_S, rows):
+        finished += window.finished[k, 0]
+        generated += window.generated_tokens[k, 0]
     wanted = int(window.desired[0])
-    if rows > 0 and arrived == 0.0:
-        wanted = 0
-    elif rows > 0 and finished > 0.0:
-        batch = running / used if used > 0.0 else 0.0
-        rate = rate_of_a_replica(cluster.perf, prompts / arrived, outputs / finished, batch)
-        load = arrived / rows / rate
-        wanted = math.ceil(load + BETA * math.sqrt(load))
+    if finished > 0 and seconds > 0:
+        prompt = tokens / arrivals if arrivals > 0 else 0.0
+        rho = arrivals / seconds * service_s(cluster.perf, prompt, generated / finished)
+        wanted = math.ceil(rho + BETA * math.sqrt(rho))
     return max(int(window.min_replicas[0]), min(wanted, int(window.max_replicas[0])))

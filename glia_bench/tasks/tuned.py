@@ -25,8 +25,8 @@ class Frozen:
         simulations: Budget that found them; one is the text with some constants on all seeds and loads below.
         num_seeds: Development seeds, from 0.
         loads: Loads.
-        gain: Cost with the file's constants over cost with these, geometric mean over those cases; below 1 where the file's
-            starve a group of requests and these do not; None where the file's fail.
+        gain: Cost with the file's constants over cost with these, geometric mean over those cases; below 1 where the
+            file's starve a group of requests and these do not; None where the file's fail.
     """
 
     constants: Mapping[str, Number]

@@ -96,8 +96,25 @@ def test_what_ships() -> None:
         },
         "autoscaling": {
             "human": [
-                *["aibrix_apa", "dynamo_sla-style", "fixed", "fixed_share", "holt_winters", "hpa", "hpa_inflight"],
-                *["keda_queue", "kpa", "queueing_sqrt", "ray_serve", "skyserve", "wva_saturation-style"],
+                *[
+                    "aibrix_apa",
+                    "dynamo_load",
+                    "dynamo_sla-style",
+                    "fixed",
+                    "fixed_share",
+                    "holt_winters",
+                    "hpa",
+                    "hpa_inflight",
+                ],
+                *[
+                    "keda_queue",
+                    "kpa",
+                    "queueing_sqrt",
+                    "ray_serve",
+                    "sageserve-style",
+                    "skyserve",
+                    "wva_saturation-style",
+                ],
             ],
             "null": [],
         },
