@@ -58,7 +58,7 @@ def place(tenant: int, num_ready: int, memory: Memory) -> float:
             most = max(most, used)
     if most == 0.0:
         least, most = MIN_TOKENS, DEFAULT_MOST_TOKENS
-    return min(memory.tenant[tenant, NUM_BUCKETS] / max(MIN_TOKENS, 0.5 * (least + most)), num_ready - 1.0)
+    return float(min(memory.tenant[tenant, NUM_BUCKETS] / max(MIN_TOKENS, 0.5 * (least + most)), num_ready - 1.0))
 
 
 def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:

@@ -20,7 +20,8 @@ def freeness(replicas: Replicas, i: int) -> float:
     requests = replicas.waiting[i] + replicas.running[i]
     if requests == 0:
         return float("inf")
-    return (replicas.capacity_blocks[i] - replicas.allocated_blocks[i] - replicas.waiting_blocks[i]) / requests
+    free = replicas.capacity_blocks[i] - replicas.allocated_blocks[i] - replicas.waiting_blocks[i]
+    return float(free / requests)
 
 
 def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:

@@ -72,7 +72,7 @@ def score(i: int, request: Request, replicas: Replicas, cluster: Cluster, shorte
     match = 0.0
     if blocks > 0:
         match = min(hits, blocks) / blocks
-    return QUEUE_WEIGHT * queue + KV_WEIGHT * free + PREFIX_WEIGHT * match
+    return float(QUEUE_WEIGHT * queue + KV_WEIGHT * free + PREFIX_WEIGHT * match)
 
 
 def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:

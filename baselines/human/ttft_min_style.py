@@ -29,7 +29,7 @@ def first_token_s(request: Request, replicas: Replicas, cluster: Cluster, i: int
     iterations = 1.0 + tokens // max(1, replicas.token_budget[i] - replicas.inflight[i])
     decoding = max(0, replicas.inflight_tokens[i] - replicas.unprefilled_tokens[i])
     each_s = perf.fixed_s + DECODE_WEIGHT * perf.context_token_s * decoding
-    return (iterations * each_s + tokens * perf.token_s) / replicas.speed[i]
+    return float((iterations * each_s + tokens * perf.token_s) / replicas.speed[i])
 
 
 def route(request: Request, replicas: Replicas, cluster: Cluster, memory: Memory) -> int:
