@@ -48,6 +48,5 @@ TASK = Task(
     naive="stack_plain",
     expert="stack_careful",
     separation=1.74,
-    guard_reason="one human design alone plays whole clusters so far, so that the naive reference is the expert",
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )

@@ -38,6 +38,5 @@ TASK = Task(
     naive="stack_plain",
     expert="stack_careful",
     separation=1.34,
-    guard_reason="one human design alone plays whole clusters so far, so that the naive reference is the expert",
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )
