@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from glia_bench.case import Case
+from glia_bench.evaluation.foresight import foreseen
 from glia_bench.loading import load_policy, shipped_policies
-from glia_bench.policy import Track
 from glia_bench.sim.engine import simulate
 from glia_bench.tasks.catalog import get_task
+from glia_bench.tasks.task import Task
 
 CASES = (
     ("routing/paper-v0", 1.0, 0),
@@ -30,9 +31,12 @@ CASES = (
 PATH = Path(__file__).parents[1] / "tests" / "golden" / "runs.json"
 
 
-def outcome(case: Case, policy: str, track: Track = "routing") -> dict[str, Any]:
-    """Return what a shipped policy does on a case, as golden runs keep it."""
-    result = simulate(case, load_policy(policy, track))
+def outcome(task: Task, case: Case, name: str) -> dict[str, Any]:
+    """Return what a shipped policy does on a case of a task, as golden runs keep it."""
+    policy, known = load_policy(name, task.track), case
+    if policy.kind == "bound":
+        policy, known = foreseen(policy, case, task)
+    result = simulate(known, policy)
     return {
         "status": result.status,
         "workload_sha256": case.trace.sha256,
@@ -51,7 +55,7 @@ def golden_runs() -> list[dict[str, Any]]:
         case = task.case(load, seed)
         for name in sorted(policy.name for policy in shipped_policies(task.track)):
             key = {"task": task_id, "load": load, "seed": seed, "policy": name}
-            rows.append(key | outcome(case, name, task.track))
+            rows.append(key | outcome(task, case, name))
     return rows
 
 

@@ -19,11 +19,11 @@ CASES = [(key, list(rows)) for key, rows in groupby(ROWS, key=lambda row: (row["
 @pytest.mark.parametrize(("key", "rows"), CASES, ids=[f"{task}-{load}-{seed}" for (task, load, seed), _ in CASES])
 def test_runs_are_what_they_were(key: tuple[str, float, int], rows: list[dict[str, Any]]) -> None:
     """Workload, decisions and records equal the committed ones; otherwise the task needs a new version."""
-    task, load, seed = key
-    track = get_task(task).track
-    case = get_task(task).case(load, seed)
+    task_id, load, seed = key
+    task = get_task(task_id)
+    case = task.case(load, seed)
     for row in rows:
-        found = outcome(case, row["policy"], track)
+        found = outcome(task, case, row["policy"])
         assert found == {name: row[name] for name in found}, row["policy"]
 
 
