@@ -48,7 +48,7 @@ def test_listing_by_track() -> None:
     assert sorted(p.name for ps in by_track.values() for p in ps) == sorted(p.name for p in shipped_policies())
     for track, policies in by_track.items():
         parts = {part for p in policies for part in ("routing", "scheduling", "autoscaling") if getattr(p, part)}
-        assert parts == ({track} if track != "cluster" else {"routing", "autoscaling"})
+        assert parts == ({track} if track != "cluster" else {"routing", "scheduling", "autoscaling"})
 
 
 def test_load_from_path(tmp_path: Path) -> None:

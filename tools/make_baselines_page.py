@@ -41,8 +41,9 @@ its source in idea, with details chosen here.
 `glia-bench run --tune N` searches them with N simulations for each design and task (Optuna's tree-structured Parzen
 estimator, seeded; the first simulation is the design as it is; constants with which a group of requests starves lose
 to any with which none does). What was found on development seeds is frozen with the task in
-`glia_bench/tasks/tables/tuned.json`: {budget}. `--policy NAME@tuned` runs it; in tables it is called by the
-hash of its text, such as `hpa@3f2a1c`. A policy whose own constants were the best that was found keeps its name.
+`glia_bench/tasks/tables/tuned.json`: {budget}.
+`--policy NAME@tuned` runs it; in tables it is called by the hash of its text, such as `hpa@3f2a1c`. A policy whose own
+constants were the best that was found keeps its name. {untuned}
 
 **The expert reference** of a task is the human baseline, tuned or not, with the lowest cost (geometric mean over the
 development seeds at the task's default loads) of those that starve no group of requests, since only such designs are
@@ -52,7 +53,7 @@ development seeds, on which the reference is therefore a little too good; sealed
 All numbers below are from {num_trials} trials on {num_seeds} seeds (results_id {results_ids}):
 `glia-bench run --tuned --seeds {num_seeds} --task ...`, then `python tools/make_baselines_page.py RESULT`. An expert
 ratio is the reference's cost over the baseline's, with its paired 95 % interval over seeds: above 1 is better than the
-reference.
+reference. Ratios are clipped to 4 and 0.25 case by case, as in the score.
 
 ## Reference of each task
 
@@ -170,11 +171,13 @@ def page(records: Sequence[ResultRecord]) -> str:
     rows = rows_of(trials)
     tasks = [task for task in TASKS.values() if any(where == task.id for where, _ in rows)]
     budgets = sorted({(e.simulations, e.num_seeds) for task in tasks for e in frozen(task.id).values()})
+    untuned = [track for track in TRACKS if not any(frozen(task.id) for task in tasks if task.track == track)]
     facts = {
         "results_ids": ", ".join(f"`{record['results_id'][:12]}`" for record in records),
         "num_trials": f"{len(trials):,}",
         "num_seeds": str(len({trial["seed"] for trial in trials})),
         "budget": " and ".join(f"{number} simulations on {seeds} seeds" for number, seeds in budgets),
+        "untuned": f"Not tuned yet: {', '.join(untuned)}." if untuned else "",
     }
     parts = [INTRODUCTION.format(**facts)]
     heads = ("task", "naive", "expert", "its constants", "naive / expert", "better, but starves")

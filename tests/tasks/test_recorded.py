@@ -117,7 +117,7 @@ def test_without_the_file_a_task_is_known_but_has_no_workload() -> None:
     task_id = "scheduling/chat-v0+trace:0123456789ab"
     task = find_task(task_id)
     assert task is not None
-    assert (task.id, task.expert) == (task_id, "sjf_prompt")
+    assert (task.id, task.expert) == (task_id, get_task("scheduling/chat-v0").expert)
     with pytest.raises(InvalidTraceError, match="pass --task scheduling/chat-v0 --trace FILE"):
         task.case(1.0, 0)
     with pytest.raises(UnknownTaskError, match="pass --task scheduling/chat-v0 --trace FILE"):
