@@ -23,7 +23,7 @@ OK, INVALID, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
 
 _EPILOG = """\
 examples:
-  glia-bench run                                        every shipped policy on the quick suite
+  glia-bench run                                        well-known policies on the quick suite
   glia-bench run --policy my_policy.py --policy llq     your policy beside the plain reference
   glia-bench info routing/paper-v0                      what a task is and why it is hard
 
@@ -128,7 +128,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.py",
         action="append",
         default=[],
-        help="shipped policy or file of your own, beside the task's references; repeatable (default: all shipped)",
+        help="shipped policy or file of your own, beside the task's references; repeatable (default: all shipped; quick: a few)",
     )
     run.add_argument(
         "--loads",

@@ -33,6 +33,18 @@ DEFAULT_SUITE = "quick"
 DEFAULT_NUM_SEEDS = 3
 """Seeds of a run that names tasks rather than a suite."""
 NO_DESIGNS: Mapping[str, Sequence[Design]] = MappingProxyType({})
+QUICK_POLICIES: Mapping[Track, tuple[str, ...]] = MappingProxyType(
+    {
+        "routing": (
+            *("round_robin", "lor", "llq", "po2", "spt_hold", "expert", "llmd_default", "lmetric"),
+            *("hra", "hra_file", "hra_deployed", "hra_fifo", "funsearch_fig13", "random", "do_nothing"),
+        ),
+        "scheduling": ("vllm_v1_fcfs", "sjf_prompt", "sjf-aged-style", "edf", "headroom", "random_order"),
+        "autoscaling": ("fixed", "hpa", "hpa_inflight", "keda_queue", "queueing_sqrt"),
+        "cluster": ("stack_plain", "stack_careful"),
+    }
+)
+"""Designs of a run of the quick suite that names none: well-known ones, so that it takes seconds."""
 TRACE_TASK = "routing/paper-v0"
 """Whose cluster a file of recorded requests runs on where no task is named."""
 
@@ -84,8 +96,8 @@ def make_plan(
     Args:
         suite: Name of a suite; left out, and without tasks, the quick one.
         task_ids: Tasks, instead of a suite.
-        policies: Shipped names and paths of files; left out, all shipped policies of each task's track. Where tasks are
-            of several tracks, each runs on those that it is made for.
+        policies: Shipped names and paths of files; left out, all shipped policies of each task's track, in the quick
+            suite `QUICK_POLICIES`. Where tasks are of several tracks, each runs on those that it is made for.
         loads: Fractions of each task's reference rate; left out, the task's default loads (the full suite: all).
         num_seeds: Seeds 0, 1, ... of each task; left out, as many as the suite says.
         lengths: Lengths file, for tasks that need one.
@@ -126,6 +138,8 @@ def make_plan(
     if num_seeds is None:
         num_seeds = SUITE_NUM_SEEDS[suite] if suite is not None else DEFAULT_NUM_SEEDS
     known_lengths = read_lengths(lengths) if lengths else None
+    if suite == DEFAULT_SUITE and not task_ids and not policies:
+        policies = [name for names in QUICK_POLICIES.values() for name in names]
     by_track = _by_track(policies, list(dict.fromkeys(task.track for task in tasks)))
     if policies:
         left_out = [task for task in tasks if not by_track[task.track]]

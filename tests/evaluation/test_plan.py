@@ -7,7 +7,7 @@ import pytest
 
 from glia_bench.errors import GliaBenchError, InvalidPolicyError, InvalidSpecError, UnknownPolicyError, UnknownTaskError
 from glia_bench.evaluation.designs import make_designs
-from glia_bench.evaluation.plan import check_folder, make_plan
+from glia_bench.evaluation.plan import QUICK_POLICIES, check_folder, make_plan
 from glia_bench.loading import shipped_policies
 from glia_bench.tasks.catalog import SUITE_NUM_SEEDS, get_suite, get_task
 
@@ -30,12 +30,20 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def test_a_plain_run_is_the_quick_suite_with_every_shipped_policy() -> None:
-    """Without options: each quick task at its default loads, with the suite's seeds, for all shipped policies."""
+def test_a_plain_run_is_the_quick_suite_with_well_known_policies() -> None:
+    """Without options: each quick task at its default loads, with the suite's seeds, for the designs chosen for it."""
     plan = make_plan()
-    cells = [(len(task.default_loads), len(shipped_policies(task.track))) for task in map(get_task, get_suite("quick"))]
+    cells = [(len(task.default_loads), len(QUICK_POLICIES[task.track])) for task in map(get_task, get_suite("quick"))]
     assert plan.suite == "quick"
     assert len(plan.trials) == sum(loads * policies for loads, policies in cells) * SUITE_NUM_SEEDS["quick"]
+
+
+def test_the_core_suite_runs_every_shipped_policy() -> None:
+    """Other suites, and tasks that are named, have all designs of their track."""
+    for plan in (make_plan(suite="core", num_seeds=1), make_plan(task_ids=[PAPER], num_seeds=1)):
+        for task in plan.tasks:
+            names = {trial.design.name for trial in plan.trials if trial.task == task.id}
+            assert names == {policy.name for policy in shipped_policies(task.track)}
 
 
 def test_seeds_come_first_so_that_an_interrupted_run_has_compared_everyone() -> None:
