@@ -128,7 +128,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.py",
         action="append",
         default=[],
-        help="shipped policy or file of your own, beside the task's references; repeatable (default: all shipped; quick: a few)",
+        help="shipped policy or your own file, beside the task's references; repeatable (default: all; quick: a few)",
     )
     run.add_argument(
         "--loads",
