@@ -102,14 +102,6 @@ def test_tasks_without_a_policy_are_left_out_and_policies_without_a_task_refused
             make_plan(task_ids=tasks, policies=[policy])
 
 
-def test_without_policies_every_task_meets_those_of_its_track() -> None:
-    """A suite of all tracks runs every shipped policy on the tasks of its own track."""
-    plan = make_plan(suite="quick", num_seeds=1)
-    for task in plan.tasks:
-        names = {trial.design.name for trial in plan.trials if trial.task == task.id}
-        assert names == {policy.name for policy in shipped_policies(task.track)}
-
-
 def test_files_never_take_the_name_of_another_policy(write: Write) -> None:
     """A file called like a shipped policy or another file gets its hash in its name; a unique one keeps its stem."""
     files = [
