@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"sim", "workloads"},
     "scoring": {"sim", "workloads", "tasks"},
     "evaluation": {"sim", "workloads", "tasks", "scoring", "loading", "timeline"},
-    "designer": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation"},
+    "designer": {"sim", "workloads", "tasks", "scoring", "declarations", "loading", "evaluation"},
     "terminal_records": {"terminal", "terminal_columns", "evaluation", "scoring"},
     "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
     "cli_setup": {"calibrate", "terminal", "cli_records", "evaluation"},
@@ -65,7 +65,7 @@ OPEN_SIM_MODULES = {
 }
 """Modules of sim that the rest may import."""
 
-HEAVY = {"distributed", "gymnasium", "jinja2", "matplotlib", "numba", "optuna", "pandas", "pyarrow", "rich"}
+HEAVY = {"distributed", "dspy", "gymnasium", "jinja2", "matplotlib", "numba", "optuna", "pandas", "pyarrow", "rich"}
 """Distributions that no start-up may pay for."""
 
 
