@@ -126,14 +126,14 @@ class _Side:
         hook = self.policy.routing.get("rank")
         return float(hook(self.request(request, memory), cluster, self.memory(memory))) if hook else 0.0
 
-    def place(self, request: Any, replicas: Any, cluster: Any, memory: Memory) -> int:
-        """Return where this design sends one request."""
+    def place(self, request: Any, replicas: Any, cluster: Any, memory: Memory) -> Any:
+        """Return where this design sends one request, as it says it: what is no replica the simulator refuses."""
         if "assign" in self.policy.routing:
             columns = [np.array([value]) for value in request]
             return int(self.assign(Queue(*columns), replicas, cluster, memory)[0])
         hook = self.policy.routing.get("route", _least_outstanding)
         seen = self.replicas(replicas), cluster, self.memory(memory)
-        return int(hook(self.request(request, memory), *seen))
+        return hook(self.request(request, memory), *seen)
 
     def assign(self, queue: Any, replicas: Any, cluster: Any, memory: Memory) -> Any:
         """Return where this design sends each request of a queue."""
@@ -230,10 +230,10 @@ class _Pair:
         hooks = {name: self._alone(hook) for name, hook in run.items() if name != "scale"}
         return hooks | ({"scale": self._scale} if "scale" in run else {})
 
-    def _route(self, request: Any, replicas: Any, cluster: Any, memory: Memory) -> int:
+    def _route(self, request: Any, replicas: Any, cluster: Any, memory: Memory) -> Any:
         answer = self.run.place(request, replicas, cluster, memory)
         other = self._asked(lambda: self.ask.place(request, replicas, cluster, memory))
-        self._count("place", other == answer)
+        self._count("place", bool(other == answer))
         return answer
 
     def _assign(self, queue: Any, replicas: Any, cluster: Any, memory: Memory, out: Any) -> None:
