@@ -103,6 +103,7 @@ class _Flat:
     tokens: list[Token] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     num_scopes: int = 1
+    outside: dict[int, _Scope] = field(default_factory=dict)  # of what a comprehension goes through first, by its id
 
     @classmethod
     def of(cls, module: ast.Module) -> "_Flat":
@@ -114,6 +115,7 @@ class _Flat:
         return flat
 
     def add(self, node: ast.AST, scope: _Scope) -> None:
+        scope = self.outside.get(id(node), scope)
         node = _plain(node)
         here = len(self.tokens)
         self.tokens.append("")
@@ -122,6 +124,8 @@ class _Flat:
         if isinstance(node, _SCOPES):
             self.num_scopes += 1
             inner = _Scope(self.num_scopes, {name: (self.num_scopes, name) for name in _bound(node)}, scope)
+            for first in getattr(node, "generators", ())[:1]:
+                self.outside[id(first.iter)] = scope
         label = [type(node).__name__]
         for name, value in ast.iter_fields(node):
             if name in _DROPPED:
