@@ -27,7 +27,6 @@ from glia_bench.case import Case
 from glia_bench.errors import GliaBenchError
 from glia_bench.features import HOLD, Memory, Queue, Request
 from glia_bench.policy import Policy
-from glia_bench.sim.engine import simulate
 
 MAX_MOMENTS = 2_000
 """Comparisons of one kind."""
@@ -77,6 +76,8 @@ def side_by_side(asked: Policy, running: Policy, case: Case) -> Agreement:
         GliaBenchError: If the design that runs fails.
         InvalidPolicyError: If it asks for what the case does not allow.
     """
+    from glia_bench.sim.engine import simulate
+
     pair = _Pair(asked, running, case)
     result = simulate(case, pair.policy(), tier="python")
     if result.status != "ok" and not pair.is_done:
@@ -131,7 +132,7 @@ class _Side:
         if "assign" in self.policy.routing:
             columns = [np.array([value]) for value in request]
             return int(self.assign(Queue(*columns), replicas, cluster, memory)[0])
-        hook = self.policy.routing.get("route", _least_outstanding)
+        hook: Callable[..., Any] = self.policy.routing.get("route", _least_outstanding)
         seen = self.replicas(replicas), cluster, self.memory(memory)
         return hook(self.request(request, memory), *seen)
 
@@ -218,11 +219,15 @@ class _Pair:
 
     def _scheduling(self) -> dict[str, Callable[..., Any]]:
         run, ask = self.run.policy.scheduling, self.ask.policy.scheduling
-        hooks = {name: hook for name, hook in run.items() if name not in _SCHEDULER_DEFAULTS}
-        hooks = {name: self._alone(hook) for name, hook in hooks.items()}
+        hooks = {name: self._alone(hook) for name, hook in run.items() if name not in _SCHEDULER_DEFAULTS}
         if "on_step" in run or "on_step" in ask:
             hooks["on_step"] = self._step
-        answering = {"rank": self._order, "admit": self._admit, "tokens": self._tokens, "plan": self._plan}
+        answering: dict[str, Callable[..., Any]] = {
+            "rank": self._order,
+            "admit": self._admit,
+            "tokens": self._tokens,
+            "plan": self._plan,
+        }
         return hooks | {name: hook for name, hook in answering.items() if name in run or name in ask}
 
     def _autoscaling(self) -> dict[str, Callable[..., Any]]:
@@ -249,7 +254,7 @@ class _Pair:
         value = self.run.rank(request, cluster, memory)
         if "assign" not in self.ask.policy.routing:
             other = self._asked(lambda: self.ask.rank(request, cluster, memory))
-            self._count_order(-1, request, value, other)
+            self._count_order(-1 - int(cluster.router), request, value, other)  # queues of routers; replicas from 0
         return value
 
     def _order(self, request: Any, replica: Any, memory: Memory) -> float:
@@ -283,10 +288,10 @@ class _Pair:
         return answer
 
     def _step(self, replica: Any, memory: Memory) -> None:
-        for side, tell in ((self.run, _told), (self.ask, self._asked)):
-            if "on_step" in side.policy.scheduling:
-                hook, mine = side.policy.scheduling["on_step"], side.memory(memory)
-                tell(lambda hook=hook, mine=mine: hook(replica, mine))
+        if hook := self.run.policy.scheduling.get("on_step"):
+            hook(replica, self.run.memory(memory))
+        if other := self.ask.policy.scheduling.get("on_step"):
+            self._asked(lambda: other(replica, self.ask.memory(memory)))
 
     def _scale(self, window: Any, cluster: Any, memory: Memory) -> Any:
         answer = self.run.policy.autoscaling["scale"](window, cluster, self.run.memory(memory))
@@ -334,7 +339,3 @@ class _Pair:
         if self.calls >= MAX_CALLS or all(count >= MAX_MOMENTS for _, count in self.counts.values()):
             self.is_done = True
             raise _EnoughError
-
-
-def _told(question: Callable[[], Any]) -> None:
-    question()

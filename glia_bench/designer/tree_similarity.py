@@ -14,6 +14,7 @@ number is read beside those of known designs.
 
 import ast
 import builtins
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -49,8 +50,8 @@ def tree_similarity(source_a: str, source_b: str) -> float:
     return 2 * (a & b).total() / total if total else 1.0
 
 
-def subtrees(source: str) -> Counter[tuple[Token, ...]]:
-    """Return how often each subtree stands in a text, in its plain form, the module itself aside.
+def subtrees(source: str) -> Counter[bytes]:
+    """Return how often each subtree stands in a text, by the hash of its plain form, the module itself aside.
 
     Raises:
         InvalidPolicyError: See `tree_similarity`.
@@ -64,19 +65,20 @@ def subtrees(source: str) -> Counter[tuple[Token, ...]]:
         raise InvalidPolicyError(f"a text that is compared must be Python ({error}); mend it first") from error
     except (RecursionError, MemoryError) as error:
         raise InvalidPolicyError("a text that is compared must not be nested so deeply; write it flatter") from error
-    found: Counter[tuple[Token, ...]] = Counter()
+    found: Counter[bytes] = Counter()
     for start, size in enumerate(flat.sizes):
         if SMALLEST <= size <= LARGEST:
             found[_numbered(flat.tokens[start : start + size])] += 1
     return found
 
 
-def _numbered(tokens: list[Token]) -> tuple[Token, ...]:
-    """Return tokens with names replaced by the order of their first mentions."""
+def _numbered(tokens: list[Token]) -> bytes:
+    """Return the hash of tokens, with names replaced by the order of their first mentions."""
     numbers: dict[Token, str] = {}
-    return tuple(
+    plain = [
         numbers.setdefault(token, f"name {len(numbers)}") if isinstance(token, tuple) else token for token in tokens
-    )
+    ]
+    return hashlib.blake2b("\n".join(plain).encode("utf-8", "backslashreplace"), digest_size=16).digest()
 
 
 @dataclass(slots=True)

@@ -188,8 +188,7 @@ def test_scheduling_designs_are_compared_by_order_and_answers() -> None:
 
 def test_autoscaling_designs_are_compared_by_sizes() -> None:
     """The utilisation autoscaler agrees with itself, less with its variant by requests, least with another idea."""
-    task = get_task("autoscaling/burst-v0")
-    case = task.case(task.default_loads[0], 0)
+    case = get_task("autoscaling/burst-v0").case(0.3, 0)
     hpa, variant, other = (load_policy(name, "autoscaling") for name in ("hpa", "hpa_inflight", "fixed_share"))
     own_size, variant_size, other_size = (side_by_side(p, hpa, case).by_kind["size"] for p in (hpa, variant, other))
     assert own_size == 1.0 > variant_size > other_size
@@ -221,7 +220,7 @@ def test_tags_and_prefix_views_are_each_designs_own() -> None:
     case = get_task(TASK).case(0.05, 0)
     assert side_by_side(own(source), writer, case).share == 1.0
     assert side_by_side(writer, own(source), case).share == 1.0
-    case = get_task("routing/sessions-v0").case(0.2, 0)
+    case = get_task("routing/sessions-v0").case(0.06, 0)
     hits = "def route(request, replicas, cluster, memory):\n    return int(replicas.prefix_hit_tokens.max() > 0)\n"
     blind, seeing = own(hits), dataclasses.replace(own(hits), prefix_view=case.cluster.prefix_views[0])
     assert side_by_side(own(hits), blind, case).share == 1.0
