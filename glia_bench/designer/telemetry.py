@@ -1,10 +1,11 @@
 """What a designer may ask of the tables of its own simulations: a query in plain JSON, and the table that answers it.
 
 A query names a table, groups its rows by one column, keeps those that meet conditions and states up to eight
-statistics; there is no code in it, so a language model may write it. Only the columns listed here can be named, so that
-nothing in a frame beyond them (a seed, a name) can come out. `output_tokens` is among them: it is data of a development
-run. Statistics are those of `scoring.metrics`: exact sums, percentiles as order statistics without interpolation, so a
-table has the same digits on every machine. Left out: joins of the two tables, groups by two columns, text search.
+statistics; there is no code in it, so a language model may write it. Only the columns that `telemetry_query` lists can
+be named, so that nothing in a frame beyond them (a seed, a name) can come out. `output_tokens` of requests that
+finished is among them: it is data of a development run. Statistics are those of `scoring.metrics`: exact sums,
+percentiles as order statistics without interpolation, so a table has the same digits on every machine. Left out: joins
+of the two tables, groups by two columns, text search.
 """
 
 import math
@@ -28,6 +29,7 @@ from glia_bench.designer.telemetry_query import (
 )
 from glia_bench.errors import GliaBenchError, did_you_mean
 from glia_bench.scoring.metrics import OUTCOMES
+from glia_bench.types import FINISHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +113,7 @@ def column_of(frame: "pd.DataFrame", name: str) -> Any:
     if name == "decode_s":
         e2e_s, ttft_s = column_of(frame, "e2e_s"), column_of(frame, "ttft_s")
         # both are charged at the horizon, and so equal, where there was no first token
-        return np.where((e2e_s == ttft_s) & (column_of(frame, "output_tokens") > 1), e2e_s, e2e_s - ttft_s)
+        return np.where((e2e_s == ttft_s) & (frame["output_tokens"].to_numpy() > 1), e2e_s, e2e_s - ttft_s)
     if name == "interarrival_s":
         arrival_s = column_of(frame, "arrival_s")
         order = np.argsort(arrival_s, kind="stable")
@@ -128,7 +130,10 @@ def column_of(frame: "pd.DataFrame", name: str) -> Any:
         hint = did_you_mean(name, known) or f"; it has {', '.join(known[:MAX_ROWS])}"
         raise GliaBenchError(f"the tables of this simulation have no column {name!r}{hint}")
     kind = REQUEST_COLUMNS.get(name, "number")
-    return frame[name].to_numpy(dtype={"word": object, "flag": bool}.get(kind, np.float64))
+    values = frame[name].to_numpy(dtype={"word": object, "flag": bool}.get(kind, np.float64))
+    if name == "output_tokens":  # how long an output would have become is nobody's to know
+        return np.where(frame["outcome"].to_numpy(dtype=object) == OUTCOMES[FINISHED], values, np.nan)
+    return values
 
 
 def percentile(ordered: Any, per_mille: int) -> float:
@@ -299,7 +304,7 @@ def _overall(requests: "pd.DataFrame") -> Table:
         columns, everybody = {name: column_of(requests, name)}, np.arange(len(requests))
         rows.append((name, *(_statistic(columns, everybody, (name, stat)) for stat in stats)))
     met, restarts = column_of(requests, "slo_met"), column_of(requests, "restarts")
-    finished = int((column_of(requests, "outcome") == "finished").sum())
+    finished = int((column_of(requests, "outcome") == OUTCOMES[FINISHED]).sum())
     share = _cell(int(met.sum()) / len(met)) if len(met) else "-"
     note = f"{len(requests)} requests, {finished} finished; share that met its SLO {share}; {int(restarts.sum())} "
     return Table(columns=("", *stats), rows=tuple(rows), note=f"{note}restarts of {int((restarts > 0).sum())} requests")
@@ -312,8 +317,8 @@ def _worst(requests: "pd.DataFrame") -> Table:
     columns = {name: column_of(requests, name) for name in names}
     rows = []
     for row in order.tolist():
-        values = [float(columns[name][row]) for name in names]
-        cells = [int(value) if not name.endswith("_s") else value for name, value in zip(names, values, strict=True)]
+        values = {name: float(columns[name][row]) for name in names}
+        cells = [None if math.isnan(v) else v if name.endswith("_s") else int(v) for name, v in values.items()]
         rows.append((row, *cells, float(slowdown[row])))
     return Table(columns=("request", *names, "slowdown"), rows=tuple(rows))
 

@@ -55,6 +55,21 @@ STATISTICS = ("count", *_OF_COLUMN, "share", "corr")
 std is that of the population."""
 
 
+QUERY_HELP = f"""A query is one JSON object; every field may be left out.
+"table": "requests" or "samples" (the cluster's state at equal intervals)
+"by": a column whose values or bins are the rows of the answer; null: one row for all
+"bins": 1 to {MAX_BINS} bins of equally many rows, or with "width": true equally wide ones
+"where": up to {MAX_CONDITIONS} conditions [column, operator, value], operators {" ".join(OPERATORS)}
+"stats": 1 to {MAX_STATS} statistics: ["count"], [column, "mean"] (or {", ".join(_OF_COLUMN[1:])}), \
+["slo_met", "share"], [column, "corr", column]
+Columns of requests: {", ".join(REQUEST_COLUMNS)}. slowdown = e2e_s / unloaded_s; queue_share = queueing_s / e2e_s; \
+output_tokens of finished requests only; session, turn, tenant, replica, slo_class and outcome only in by and where.
+Columns of samples: {", ".join(SAMPLE_COLUMNS)}; waiting_0, running_0, allocated_blocks_0 ... of one replica.
+Example: {{"by": "prompt_tokens", "bins": 5, \
+"where": [["restarts", ">", 0]], "stats": [["count"], ["e2e_s", "p99"]]}}"""
+"""What whoever writes queries is told of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """A question to one table.

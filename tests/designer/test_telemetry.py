@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from glia_bench.designer.telemetry import column_of, percentile, run_query, standard_tables
-from glia_bench.designer.telemetry_query import REQUEST_COLUMNS, Query
+from glia_bench.designer.telemetry_query import QUERY_HELP, REQUEST_COLUMNS, STATISTICS, Query
 from glia_bench.errors import GliaBenchError
 from glia_bench.evaluation.samples import sample_frame, sample_interval_s
 from glia_bench.loading import load_policy
@@ -86,6 +86,23 @@ def test_requests_of_one_token_have_no_tpot_to_average() -> None:
     assert sum(row[1] for row in by.rows) == 3
     assert by.note == "1 rows have no tpot_s"
     assert ask(where=[["tpot_s", "!=", 5.0]]) == [("all", 3)]
+
+
+def test_outputs_that_never_ended_are_unknown() -> None:
+    """How many tokens an unfinished request would have made is in no statistic, condition or table."""
+    frame = requests(output_tokens=[1, 3, 2, 98765], e2e_s=[2.0, 4.0, 6.0, 1000.0])
+    assert ask(frame, stats=[["output_tokens", "max"], ["count"]]) == [("all", 3.0, 4)]
+    assert ask(frame, where=[["output_tokens", ">", 100]]) == [("all", 0)]
+    text = standard_tables(frame)
+    assert "98765" not in text
+    assert "\n|3|7|40|-|1|0|10|10|1000|250|" in text
+
+
+def test_help_names_every_column_and_statistic_and_its_example_is_a_query() -> None:
+    """What a designer is told of queries is true of them."""
+    assert all(name in QUERY_HELP for name in (*REQUEST_COLUMNS, *STATISTICS))
+    example = json.loads(QUERY_HELP.partition("Example: ")[2])
+    assert ask(**example) == [("30", 1, 6.0)]
 
 
 def test_conditions_must_all_hold() -> None:
