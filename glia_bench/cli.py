@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from glia_bench import __version__, cli_records, cli_setup, cli_tuning, doctor
+from glia_bench import __version__, cli_design, cli_records, cli_setup, cli_tuning, doctor
 from glia_bench.errors import EvaluationFailure, GliaBenchError
 
 OK, INVALID, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print JSON, and nothing else, on stdout")
         return sub
 
-    verb("list", _list, "list tasks, suites and policies")
+    verb("list", _list, "list tasks, suites, policies and designers")
     info = verb("info", _info, "say what a task is and why it is hard")
     info.add_argument("task", metavar="TASK", help="task id, such as routing/paper-v0")
     info.add_argument("--plot", action="store_true", help="draw the workload: rate, lengths, prefixes, shares")
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--robustness", action="store_true", help="simulate the best designs again on variants of each cluster"
     )
+    cli_design.add_verbs(verb)
     cli_setup.add_verbs(verb)
     cli_records.add_verbs(verb)
     doctor.add_verb(verb)
@@ -207,14 +208,16 @@ def _print_json(value: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    from glia_bench.designer.catalog import designers
     from glia_bench.evaluation import listing
 
+    found = {**listing.everything(), "designers": designers()}
     if options.json:
-        _print_json(listing.everything())
+        _print_json(found)
     else:
         from glia_bench import terminal_info
 
-        terminal_info.print_listing(listing.everything())
+        terminal_info.print_listing(found)
     return OK
 
 

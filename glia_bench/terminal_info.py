@@ -16,7 +16,7 @@ from glia_bench.terminal_columns import kind_of, number
 
 
 def print_listing(listing: Mapping[str, Any]) -> None:
-    """Print tasks, suites and policies."""
+    """Print tasks, suites, policies and designers."""
     console = Console(highlight=False)
     _print_table(
         console,
@@ -35,6 +35,12 @@ def print_listing(listing: Mapping[str, Any]) -> None:
         "Policies",
         ("name", "track", "kind", "idea"),
         [(policy["name"], policy["track"], kind_of(policy), policy["idea"]) for policy in listing["policies"]],
+    )
+    _print_table(
+        console,
+        "Designers",
+        ("name", "kind", "needs a model", "idea"),
+        [(d["name"], d["kind"], "yes" if d["needs_lm"] else "no", d["idea"]) for d in listing["designers"]],
     )
     console.print(Text("More on a task: glia-bench info TASK. Your own policy: glia-bench run --policy FILE.py"))
 

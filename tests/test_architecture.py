@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "terminal_records": {"terminal", "terminal_columns", "evaluation", "scoring"},
     "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
     "cli_setup": {"calibrate", "terminal", "cli_records", "evaluation"},
+    "cli_design": {"tasks", "evaluation", "designer"},
     "cli_tuning": {"terminal", "terminal_tuning", "evaluation"},
     "terminal_columns": {"scoring"},
     "terminal_tuning": {"evaluation"},
@@ -49,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "terminal_info": {"terminal_columns"},
     "cli": {
         *("sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"),
-        *("doctor", "terminal", "terminal_info", "cli_records", "cli_setup", "cli_tuning"),
+        *("doctor", "terminal", "terminal_info", "cli_design", "cli_records", "cli_setup", "cli_tuning"),
     },
     "doctor": {"sim", "evaluation"},
     "__main__": {"cli"},

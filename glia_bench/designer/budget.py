@@ -5,7 +5,7 @@ model is asked. Concurrent contexts reserve before they spend, so that together 
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -135,20 +135,22 @@ class Meter:
                 for axis, amount in amounts.items():
                     self._reserved[axis] -= amount
 
-    def check(self) -> None:
-        """Raise `BudgetSpent` if an axis is spent."""
+    def check(self, but: Collection[str] = ()) -> None:
+        """Raise `BudgetSpent` if an axis is spent, but for some."""
         with self._lock:
-            self._check({})
+            self._check({}, but)
         if self.parent:
-            self.parent.check()
+            self.parent.check(but)
 
     def left(self, axis: str) -> float:
         """Return what is left of an axis; infinite where there is no limit."""
         limit = self.budget.limits.get(axis, float("inf"))
         return max(0.0, limit - self.spent[axis])
 
-    def _check(self, amounts: Mapping[str, float]) -> None:
+    def _check(self, amounts: Mapping[str, float], but: Collection[str] = ()) -> None:
         for axis, limit in self.budget.limits.items():
+            if axis in but:
+                continue
             taken = self.spent[axis] + self._reserved[axis]
             wanted = amounts.get(axis, 0.0)
             if (taken + wanted > limit + SMALLEST_PART) if wanted else (taken >= limit - SMALLEST_PART):

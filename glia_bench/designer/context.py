@@ -6,7 +6,7 @@ that run only. A source that was simulated before costs nothing and is counted a
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ from glia_bench.tunables import sha256_of
 if TYPE_CHECKING:
     from glia_bench.designer.lm import Asked, Reply, Voice
     from glia_bench.designer.run import DesignRun
+
+SIMULATING = ("simulations", "proposals", "sim_requests", "sim_s", "cpu_s")
+"""Axes that asking a model does not spend: a report can be written when all simulations are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Context:
         share = run.settings.budget.shared_by(run.settings.contexts)
         self.meter = Meter(share, parent=run.meter)
         self.best: Candidate | None = None
+        self.by_sha256: dict[str, Candidate] = {}
         self._systems: set[str] = set()
 
     def simulate(self, source: str, *, purpose: str = "evaluate", loads: Sequence[float] = ()) -> Candidate:
@@ -68,11 +72,12 @@ class Context:
         chosen = tuple(loads) or task.default_loads
         is_choice = chosen == task.default_loads
         source = source.encode("utf-8", "replace").decode()
-        what = {"sha256": sha256_of(source), "loads": list(chosen), "purpose": purpose}
+        sha256 = sha256_of(source)
+        what = {"sha256": sha256, "loads": list(chosen), "purpose": purpose}
 
         def give() -> tuple[dict[str, Any], dict[str, float]]:
             self.check()
-            known = self.run.by_sha256.get(what["sha256"]) if is_choice else None
+            known = self.by_sha256.get(sha256) if is_choice else None
             if known:
                 return {"evaluation": known.evaluation.to_json(), "is_known": True, "source": source}, {
                     "proposals": 1.0
@@ -94,11 +99,13 @@ class Context:
         entry = self.answer("simulation", what, give)
         evaluation = Evaluation.from_json(entry["evaluation"])
         candidate = self.run.noted(source, evaluation, is_choice=is_choice)
+        if is_choice:
+            self.by_sha256.setdefault(sha256, candidate)
         is_better = self.best is None or evaluation.value > self.best.evaluation.value
         if is_choice and evaluation.is_valid and is_better:
             self.best = candidate
         first = feedback(evaluation).splitlines()[0]
-        self.run.say(f"[{self.number}] {purpose} {what['sha256'][:6]}: {first[:160]}")
+        self.run.say(f"[{self.number}] {purpose} {sha256[:6]}: {first[:160]}")
         return candidate
 
     def ask(self, voice: "Voice", asked: "Asked") -> "Reply":
@@ -115,15 +122,23 @@ class Context:
         self._systems.add(asked.system)
 
         def give() -> tuple[dict[str, Any], dict[str, float]]:
-            self.check()
+            self.check(but=SIMULATING)
             start = time.monotonic()
             try:
                 reply = voice.answer(asked)
             except LMFailure as failure:
                 cost = {"lm_calls": 1.0, "lm_s": time.monotonic() - start}
                 self.meter.charge(cost)
-                place = {"context": self.number, "step": self.lane.step, "at_s": self.run.wall_s, "cost": cost}
-                self.run.journal.append("failure", **place, **what, reason=failure.reason, message=str(failure))
+                self.run.journal.append(
+                    "failure",
+                    self.number,
+                    self.lane.step,
+                    what=what,
+                    reason=failure.reason,
+                    message=str(failure),
+                    at_s=self.run.wall_s,
+                    cost=cost,
+                )
                 raise
             cost = {
                 "lm_calls": 1.0,
@@ -156,14 +171,14 @@ class Context:
         """Write down a thought, a finding, a verdict."""
         self.lane.note(event, **what)
 
-    def check(self) -> None:
-        """Raise `BudgetSpent` if anything is spent, the clock included."""
+    def check(self, but: Collection[str] = ()) -> None:
+        """Raise `BudgetSpent` if anything is spent, the clock included, but for some axes."""
         if self.run.stop.is_requested:
             raise KeyboardInterrupt
         limit = self.run.settings.budget.limits.get("wall_s", float("inf"))
         if self.run.wall_s >= limit:
             raise BudgetSpent("wall_s", limit)
-        self.meter.check()
+        self.meter.check(but)
 
     @property
     def simulations_left(self) -> float:

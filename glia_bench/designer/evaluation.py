@@ -157,7 +157,7 @@ def _mean_metrics(records: Sequence[TrialRecord]) -> dict[str, float]:
 
 def digits(value: float | None) -> str:
     """Return a number as designers see it: three significant digits."""
-    return "none" if value is None else f"{value:.3g}"
+    return "none" if value is None else f"{round(value, 9) + 0.0:.3g}"
 
 
 def feedback(evaluation: Evaluation) -> str:

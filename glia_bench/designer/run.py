@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from glia_bench import __version__
 from glia_bench.designer.budget import Budget, Meter
 from glia_bench.designer.bundle import TaskBundle
 from glia_bench.designer.context import Candidate, Context
@@ -105,21 +106,22 @@ class DesignRun:
         self.journal = Journal(folder / JOURNAL)
         self.meter = Meter(settings.budget)
         self.best: Candidate | None = None
-        self.by_sha256: dict[str, Candidate] = {}
         self.num_proposals = 0
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._earlier_s = max((entry.get("at_s", 0.0) for entry in self.journal.entries), default=0.0)
         self._open()
+        for failure in self.journal.all("failure"):
+            self.meter.charge(failure["cost"])
         self.references = self._references()
 
     def _open(self) -> None:
         """Write down what this run is, or check that the folder's is the same."""
         task = self.bundle.task
-        versions = {"glia_bench": __version__, "build": describe_build()}
-        settings = self.settings.to_json()
+        build, settings = describe_build(), self.settings.to_json()
         if not self.journal.entries:
-            self.journal.append("start", RUN, -1, settings=settings, versions=versions, loads=list(task.default_loads))
+            known = {"versions": versions_of(task.id), "build": build, "loads": list(task.default_loads)}
+            self.journal.append("start", RUN, -1, settings=settings, **known)
             return
         start = self.journal.entries[0]
         if start["event"] != "start" or start["settings"] != settings:
@@ -127,7 +129,7 @@ class DesignRun:
                 f"{self.folder} holds another run ({start.get('settings')}); go on with its settings, or give another "
                 f"--out"
             )
-        if start["versions"] != versions:
+        if start["build"] != build:
             raise GliaBenchError(
                 f"{self.folder} was begun by another version of the simulator, whose answers differ: start in a new "
                 f"folder"
@@ -230,11 +232,15 @@ class DesignRun:
             self.num_proposals += 1
             candidate = Candidate(source=source, evaluation=evaluation, number=self.num_proposals)
             if is_choice:
-                self.by_sha256.setdefault(evaluation.sha256, candidate)
                 is_better = self.best is None or evaluation.value > self.best.evaluation.value
                 if evaluation.is_valid and is_better:
                     self.best = candidate
             return candidate
+
+
+def versions_of(task_id: str) -> dict[str, str]:
+    """Return what the words of a prompt depend on; while it is the same, a recording is compared word for word."""
+    return {"task": task_id, "dspy": version("dspy") if find_spec("dspy") else "none"}
 
 
 def _brief(record: TrialRecord) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from glia_bench.tunables import Number
 
 
 def everything() -> dict[str, Any]:
-    """Return all tasks, suites, policies and designers of this version."""
+    """Return all tasks, suites and policies of this version."""
     policies = [(policy, facts_of(policy)) for policy in shipped_policies()]
     return {
         "tasks": [
@@ -50,7 +50,6 @@ def everything() -> dict[str, Any]:
             }
             for policy, facts in policies
         ],
-        "designers": [],
     }
 
 
