@@ -146,7 +146,8 @@ class ScriptedVoice:
         with self._lock:
             if self._num_given >= len(answers):
                 raise LMFailure(
-                    "invalid", f"the script ran out: it holds {len(answers)} answers, and {_words(asked.key)} asks for more"
+                    "invalid",
+                    f"the script ran out: it holds {len(answers)} answers, and {_words(asked.key)} asks for more",
                 )
             self._num_given += 1
             return answers[self._num_given - 1]
@@ -192,7 +193,9 @@ class ReplayVoice:
                     "give a file that `design glia` has written"
                 ) from None
         if not self._recorded:
-            raise GliaBenchError(f"recording {path.name} holds no answer of a language model; give another with --replay")
+            raise GliaBenchError(
+                f"recording {path.name} holds no answer of a language model; give another with --replay"
+            )
         self._differing = _differing(recorded_versions, versions)
 
     def answer(self, asked: Asked) -> Reply:
@@ -242,7 +245,9 @@ def _differing(recorded: Mapping[str, Any] | None, current: Mapping[str, str]) -
     if recorded is None:
         return "the recording names no versions"
     names = [name for name in sorted({*recorded, *current}) if recorded.get(name) != current.get(name)]
-    return ", ".join(f"{name} was {recorded.get(name, 'not named')}, is {current.get(name, 'not named')}" for name in names)
+    return ", ".join(
+        f"{name} was {recorded.get(name, 'not named')}, is {current.get(name, 'not named')}" for name in names
+    )
 
 
 def _words(key: Key) -> str:
@@ -256,3 +261,360 @@ def _read_text(path: Path, what: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise GliaBenchError(f"{what} {path}: cannot be read ({reason}); give the path of another file") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What the environment says about language models."""
+
+    base_url: str
+    model: str
+    api_key: str = field(repr=False)
+    prices: tuple[float, float] | None
+    timeout_s: float | None
+    max_tokens: int | None
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+def _settings(environ: Mapping[str, str]) -> _Settings:
+    """Read and check what the environment says.
+
+    Raises:
+        GliaBenchError: If a variable cannot be used; no value that may hold a secret is shown.
+    """
+    given = {name: value.strip() for name, value in environ.items() if value.strip()}
+    base_url, api_key = given.get("GLIA_LM_BASE_URL", ""), given.get("GLIA_LM_API_KEY", "")
+    address = urllib.parse.urlsplit(base_url)
+    if base_url and (address.scheme not in ("http", "https") or not address.hostname):
+        raise GliaBenchError("GLIA_LM_BASE_URL must be an address such as http://127.0.0.1:8000/v1")
+    if address.username or address.password or address.query or address.fragment:
+        raise GliaBenchError(
+            "GLIA_LM_BASE_URL must be a bare address without user, password or '?'; the key belongs into GLIA_LM_API_KEY"
+        )
+    if not all("!" <= letter <= "~" for letter in api_key):
+        raise GliaBenchError("GLIA_LM_API_KEY must be printable ASCII without blanks; copy the key again")
+    prices = [_number(given, f"GLIA_LM_USD_PER_MTOK_{way}", 0.0) for way in ("IN", "OUT")]
+    if (prices[0] is None) != (prices[1] is None):
+        raise GliaBenchError("GLIA_LM_USD_PER_MTOK_IN and GLIA_LM_USD_PER_MTOK_OUT must be set together")
+    max_tokens = _number(given, "GLIA_LM_MAX_TOKENS", 1.0)
+    return _Settings(
+        base_url=base_url,
+        model=given.get("GLIA_LM_MODEL", ""),
+        api_key=api_key,
+        prices=None if prices[0] is None or prices[1] is None else (prices[0], prices[1]),
+        timeout_s=_number(given, "GLIA_LM_TIMEOUT_S", 0.001),
+        max_tokens=None if max_tokens is None else int(max_tokens),
+        # Some servers repeat a refused key; shorter values are placeholders, and words of ordinary texts.
+        secrets=tuple(
+            sorted(
+                {v for name, v in given.items() if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(v) >= 8},
+                key=len,
+                reverse=True,
+            )
+        ),
+    )
+
+
+def _number(given: Mapping[str, str], name: str, least: float) -> float | None:
+    if name not in given:
+        return None
+    try:
+        value = float(given[name])
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= least):
+        raise GliaBenchError(f"{name} must be a number of at least {least:g} (got {given[name]!r})")
+    return value
+
+
+class ProviderVoice:
+    """A provider of `dspy.LM`, or any OpenAI-compatible server; nothing is cached, so that every answer is paid for.
+
+    Args:
+        model: Name for `dspy.LM`, with the provider in front.
+        settings: Key, address, price and limits.
+        num_retries: How often a failure that may pass is tried again.
+    """
+
+    def __init__(self, model: str, settings: _Settings, num_retries: int) -> None:
+        import dspy
+
+        self.name = model
+        self._settings = settings
+        self._own_server = bool(settings.base_url)
+        connection: dict[str, Any] = {}
+        if self._own_server:
+            # With a key given, OPENAI_API_KEY is never sent to a server that is not OpenAI's; with the engine
+            # given, OPENAI_BASE_URL cannot bring litellm in.
+            connection = {"api_base": settings.base_url, "api_key": settings.api_key or "none", "engine": "lm15"}
+        elif settings.api_key:
+            connection = {"api_key": settings.api_key}
+        timeout_s = settings.timeout_s or PROVIDER_TIMEOUT_S
+        self._lm = dspy.LM(model, cache=False, num_retries=num_retries, timeout=timeout_s, **connection)
+
+    def __repr__(self) -> str:
+        return f"ProviderVoice({self.name!r})"
+
+    def answer(self, asked: Asked) -> Reply:
+        """Ask the provider.
+
+        Raises:
+            LMFailure: If it gave no answer after all retries.
+        """
+        import dspy
+        from dspy.lm15 import Config, Message, Request
+
+        limit = self._settings.max_tokens
+        if self._own_server:
+            # Older servers know max_tokens alone, and pass over the newer name that the engine would send.
+            config = Config(extensions={"max_tokens": limit or SERVER_MAX_TOKENS})
+        else:
+            config = Config(max_tokens=limit)
+        request = Request(
+            model=self.name, system=asked.system or None, messages=(Message.user(asked.user),), config=config
+        )
+        try:
+            # The caller's own LM counts usage and keeps the history; here they would be counted twice.
+            with dspy.context(callbacks=[], usage_tracker=None, disable_history=True, send_stream=None):
+                response = self._lm(request)
+        except (dspy.LMError, ImportError) as error:
+            raise self._failure(error) from None
+        if response.finish_reason in ("content_filter", "error") and not response.message.text:
+            raise LMFailure("refused", f"{self.name} declined to answer ({response.finish_reason})")
+        usage = response.usage
+        tokens_out = usage.output_tokens
+        if tokens_out is not None and self.name.startswith(("gemini/", "vertex_ai/", "xai/")):
+            tokens_out += usage.reasoning_tokens or 0  # billed as output, reported apart
+        return Reply(
+            text=self._clean(response.message.text or ""),
+            model=self._clean(response.model),
+            tokens_in=usage.input_tokens,
+            tokens_out=tokens_out,
+            usd=self._usd(usage.input_tokens, tokens_out),
+            finish_reason=response.finish_reason,
+        )
+
+    def _usd(self, tokens_in: int | None, tokens_out: int | None) -> float | None:
+        from glia_bench.designer.prices import USD_PER_MTOK
+
+        prices = self._settings.prices or (None if self._own_server else USD_PER_MTOK.get(self.name))
+        if prices is None or tokens_in is None or tokens_out is None:
+            return None
+        return (tokens_in * prices[0] + tokens_out * prices[1]) / 1e6
+
+    def _failure(self, error: Exception) -> LMFailure:
+        import dspy
+
+        if isinstance(error, (dspy.LMAuthError, dspy.LMNotConfiguredError)):
+            key = "GLIA_LM_API_KEY" if self._own_server else "the provider's key variable"
+            return LMFailure("auth", f"{self.name}: the server wants another API key; check {key}")
+        reasons: list[tuple[type[Exception], Reason]] = [
+            (dspy.LMTimeoutError, "timeout"),
+            (dspy.LMRateLimitError, "rate_limit"),
+            (dspy.LMBillingError, "refused"),
+            (dspy.LMUnsupportedModelError, "refused"),
+            (dspy.LMTransportError, "transport"),
+            (dspy.LMServerError, "transport"),
+            (dspy.LMUnexpectedError, "transport"),  # an answer that is no JSON, or cut short
+        ]
+        reason: Reason = next((reason for kind, reason in reasons if isinstance(error, kind)), "invalid")
+        status = getattr(error, "status", None)
+        return LMFailure(reason, f"{self.name}{f' (HTTP {status})' if status else ''}: {self._clean(str(error))[:300]}")
+
+    def _clean(self, text: str) -> str:
+        """Take out every secret, and what UTF-8 cannot hold, for this text may be recorded."""
+        for secret in self._settings.secrets:
+            text = text.replace(secret, "[key]")
+        return text.encode("utf-8", "replace").decode("utf-8")
+
+
+PROVIDER_TIMEOUT_S = 600.0
+MAILBOX_TIMEOUT_S = 24 * 3600.0
+SERVER_MAX_TOKENS = 8192
+"""Where GLIA_LM_TIMEOUT_S and GLIA_LM_MAX_TOKENS say nothing else."""
+
+
+def provider_voice(model: str | None = None, *, num_retries: int = 2) -> ProviderVoice:
+    """Return the provider that the environment describes.
+
+    Args:
+        model: Asked instead of GLIA_LM_MODEL. With GLIA_LM_BASE_URL it is the name by which that server knows it;
+            otherwise a name of `dspy.LM` with its provider in front, whose own key variable counts.
+        num_retries: How often a failure that may pass is tried again.
+
+    Raises:
+        GliaBenchError: If no model is named, or a variable cannot be used.
+    """
+    settings = _settings(os.environ)
+    name = model or settings.model
+    if not name:
+        raise GliaBenchError(
+            "GLIA_LM_BASE_URL needs GLIA_LM_MODEL beside it, or --lm NAME" if settings.base_url else NO_LM
+        )
+    if settings.base_url:
+        return ProviderVoice(f"openai/{name}", settings, num_retries)
+    provider, slash, rest = name.partition("/")
+    if not (provider and slash and rest):
+        raise GliaBenchError(
+            f"no language model {name!r}: name its provider too, as in openai/NAME, or set GLIA_LM_BASE_URL"
+            f"{did_you_mean(name, ('replay', 'mailbox', 'scripted:FILE.json'))}"
+        )
+    return ProviderVoice(name, settings, num_retries)
+
+
+def make_voice(spec: str, *, folder: Path, versions: Mapping[str, str], recording: Path | None = None) -> Voice:
+    """Return the voice that a command line names.
+
+    Args:
+        spec: "replay", "mailbox", "scripted:FILE.json" (a list of answers), a model, or "" for what the environment names.
+        folder: The run's folder; a mailbox is opened below it.
+        versions: Today's versions, for a replay.
+        recording: What "replay" replays.
+
+    Raises:
+        GliaBenchError: If it names nothing that can answer.
+    """
+    if spec == "replay":
+        if recording is None:
+            raise GliaBenchError("--lm replay needs a recording; this task ships none, so give one with --replay FILE")
+        return ReplayVoice(recording, versions)
+    if spec == "mailbox":
+        from glia_bench.designer.mailbox import MailboxVoice
+
+        return MailboxVoice(folder / "mailbox", _settings(os.environ).timeout_s or MAILBOX_TIMEOUT_S)
+    kind, colon, name = spec.partition(":")
+    if kind == "scripted":
+        try:
+            answers = json.loads(_read_text(Path(name), "script")) if colon and name else None
+        except ValueError:
+            answers = None
+        if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+            raise GliaBenchError(
+                f"--lm {spec}: must be scripted:FILE.json with a JSON list of texts, the answers in order"
+            )
+        return ScriptedVoice(answers)
+    return provider_voice(spec or None)
+
+
+class VoiceEngine:
+    """What answers a `dspy.LM`: DSPy's engine contract in front of a function that takes an `Asked`."""
+
+    def __init__(
+        self, call: Callable[[Asked], Reply], *, context: int, role: str, model: str, turns: Callable[[], int]
+    ) -> None:
+        self._call = call
+        self._context, self._role, self._model, self._turns = context, role, model, turns
+
+    def __deepcopy__(self, memo: object) -> "VoiceEngine":
+        return self  # a module that DSPy copies still asks the same voice and counts the same turns
+
+    def complete(self, request: "Request") -> "Response":
+        """Answer one request of DSPy; raises DSPy's error for an `LMFailure`, everything else as it comes."""
+        import dspy
+        from dspy.lm15 import Message, Response, TextPart, Usage
+
+        if request.tools:
+            raise dspy.LMUnsupportedFeatureError(
+                "a voice answers in text; describe tools in the prompt", features=["tools"]
+            )
+        asked = Asked(
+            context=self._context,
+            role=self._role,
+            turn=self._turns(),
+            model=self._model,
+            system=_text(request.system),
+            user=_conversation(request),
+            sha256=request_sha256(request),
+        )
+        try:
+            reply = self._call(asked)
+        except LMFailure as failure:
+            raise _dspy_error(failure) from failure
+        known = ("stop", "length", "tool_call", "content_filter", "error")
+        return Response(
+            id=None,
+            model=reply.model or self._model,
+            message=Message.assistant([TextPart(reply.text)]),
+            finish_reason=reply.finish_reason if reply.finish_reason in known else "stop",  # type: ignore[arg-type]
+            usage=Usage(input_tokens=reply.tokens_in, output_tokens=reply.tokens_out),
+        )
+
+
+def request_sha256(request: "Request") -> str:
+    """Return the hash of all that was asked, but not of whom."""
+    from dspy._vendor.lm15.serde import request_to_dict
+
+    return hashlib.sha256(canonical({k: v for k, v in request_to_dict(request).items() if k != "model"})).hexdigest()
+
+
+def _text(parts: Any) -> str:
+    if parts is None or isinstance(parts, str):
+        return parts or ""
+    return "".join(getattr(part, "text", "") for part in parts)
+
+
+def _conversation(request: "Request") -> str:
+    if len(request.messages) == 1:
+        return _text(request.messages[0].parts)
+    return "\n\n".join(f"({message.role})\n{_text(message.parts)}" for message in request.messages)
+
+
+def _dspy_error(failure: LMFailure) -> "dspy.LMError":
+    import dspy
+
+    kinds: dict[str, type[dspy.LMError]] = {
+        "timeout": dspy.LMTimeoutError,
+        "transport": dspy.LMTransportError,
+        "rate_limit": dspy.LMRateLimitError,
+        "invalid": dspy.LMInvalidRequestError,
+        "refused": dspy.LMProviderError,
+        "auth": dspy.LMAuthError,
+    }
+    return kinds[failure.reason](str(failure))
+
+
+def unwrap(error: Exception) -> Exception:
+    """Return what was raised behind an error of DSPy's: the `LMFailure` or other exception of the call, else itself."""
+    import dspy
+
+    cause = error.__cause__
+    wraps = isinstance(error, dspy.LMError) and (
+        isinstance(error, dspy.LMUnexpectedError) or isinstance(cause, LMFailure)
+    )
+    return cause if wraps and isinstance(cause, Exception) else error
+
+
+@functools.cache
+def _role_lm_class() -> type["dspy.LM"]:
+    import dspy
+
+    class RoleLM(dspy.LM):  # type: ignore[misc]
+        """A `dspy.LM` that lets exceptions of its engine through, where DSPy hides them in its LMUnexpectedError."""
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().__call__(*args, **kwargs)
+            except dspy.LMUnexpectedError as error:
+                raised = unwrap(error)
+                if raised is error:
+                    raise
+            raise raised
+
+    return RoleLM
+
+
+def role_lm(
+    call: Callable[[Asked], Reply], *, context: int, role: str, model: str, turns: Callable[[], int]
+) -> "dspy.LM":
+    """Return a `dspy.LM` for one role, each request of which is put to `call`.
+
+    Args:
+        call: Answers; an `LMFailure` leaves the DSPy module as DSPy's error, anything else it raises unchanged.
+        context: Which of the run's contexts.
+        role: Who asks.
+        model: The model's name in usage and questions; no part of a request's hash.
+        turns: Gives the number of a request, called once for each: an answer that DSPy cannot read is asked for again,
+            and that is another turn.
+    """
+    engine = VoiceEngine(call, context=context, role=role, model=model, turns=turns)
+    return _role_lm_class()(model, engine=engine, cache=False, num_retries=0)
