@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from glia_bench.designer.lm import Asked, LMFailure, Reply
+from glia_bench.designer.voices import Asked, LMFailure, Reply
 from glia_bench.errors import GliaBenchError
 from glia_bench.scoring.record import write_atomically
 
