@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from glia_bench.errors import GliaBenchError
 
@@ -140,7 +140,8 @@ class ReplayVoice:
     """The answers of a recorded run, each kept by context, role and turn.
 
     Args:
-        path: A JSONL file; its lines with "event": "lm" are the answers, the one with "event": "start" says by which
+        path: A JSONL file; its lines with "event": "lm" are the answers (or, with "failure" in place of "reply", what
+            went wrong: reason and message), the one with "event": "start" says by which
             versions they were recorded, and all others are passed over.
         versions: Today's versions. While they are those of the recording, a question must be the recorded one to the
             letter; otherwise one that differs only sets `has_drifted`.
@@ -156,9 +157,9 @@ class ReplayVoice:
         self.path = path
         self.has_drifted = False
         self.remark = ""
-        self._recorded: dict[Key, tuple[str, Reply]] = {}
+        self._recorded: dict[Key, tuple[str, Reply | LMFailure]] = {}
         recorded_versions: Mapping[str, Any] | None = None
-        for number, line in enumerate(read_text(path, "recording").splitlines(), start=1):
+        for number, line in enumerate(read_text(path, "recording").split("\n"), start=1):
             if not line.strip():
                 continue
             try:
@@ -186,6 +187,7 @@ class ReplayVoice:
 
         Raises:
             GliaBenchError: If there is none, or if the question differs though the versions are the same.
+            LMFailure: If the recorded run got no answer either.
         """
         if asked.key not in self._recorded:
             held = ", ".join(_words(key) for key in sorted(self._recorded)[:8])
@@ -204,14 +206,21 @@ class ReplayVoice:
             if not self.has_drifted:
                 self.remark = f"the replayed answers were given to other questions: {self._differing}"
             self.has_drifted = True
+        if isinstance(reply, LMFailure):
+            raise LMFailure(reply.reason, str(reply))
         return reply
 
 
-def _recorded_answer(event: Mapping[str, Any]) -> tuple[Key, tuple[str, Reply]]:
+def _recorded_answer(event: Mapping[str, Any]) -> tuple[Key, tuple[str, Reply | LMFailure]]:
     """Return an answer of a recording with its key and its request's hash; checked, for people may edit the file."""
     context, role, turn, sha256 = event["context"], event["role"], event["turn"], event["request_sha256"]
     if type(context) is not int or type(turn) is not int or not isinstance(role, str) or not isinstance(sha256, str):
         raise ValueError("context and turn must be whole numbers, role and request_sha256 texts")
+    if "failure" in event:
+        reason, message = event["failure"]["reason"], event["failure"]["message"]
+        if reason not in get_args(Reason):
+            raise ValueError(f"reason of the failure must be one of {', '.join(get_args(Reason))}")
+        return (context, role, turn), (sha256, LMFailure(reason, str(message)))
     reply = Reply(**event["reply"])
     counts = (reply.tokens_in, reply.tokens_out)
     if not all(isinstance(text, str) for text in (reply.text, reply.model, reply.finish_reason)):

@@ -102,6 +102,23 @@ def test_a_replay_gives_the_recorded_answers_and_passes_over_other_events(tmp_pa
     assert voice.remark == ""
 
 
+def test_a_replay_fails_where_the_recorded_run_failed(tmp_path: Path) -> None:
+    """A run that lost a turn to its provider can be replayed too."""
+    event = lm_event(failure={"reason": "rate_limit", "message": "slow down"})
+    del event["reply"]
+    with pytest.raises(LMFailure, match="slow down") as failure:
+        ReplayVoice(recording(tmp_path, event), VERSIONS).answer(ASKED)
+    assert failure.value.reason == "rate_limit"
+
+
+def test_a_line_of_a_recording_ends_at_its_line_feed_alone(tmp_path: Path) -> None:
+    """Other line ends that Unicode knows may stand unescaped within an answer."""
+    path = tmp_path / "run.jsonl"
+    reply = {**lm_event()["reply"], "text": "a\u2028b\x85c"}
+    path.write_text(json.dumps(lm_event(reply=reply), ensure_ascii=False) + "\n", encoding="utf-8")
+    assert ReplayVoice(path, VERSIONS).answer(ASKED).text == "a\u2028b\x85c"
+
+
 @pytest.mark.parametrize("changes", [{"context": 1}, {"role": "analyst"}, {"turn": 4}])
 def test_a_replay_without_the_answer_names_it_and_what_there_is(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Nothing is answered from another context, role or turn."""
@@ -135,6 +152,7 @@ def test_with_equal_versions_a_changed_question_is_an_error_and_with_others_a_fl
         ("[]", "AttributeError"),
         (json.dumps(lm_event(reply={"text": "x"})), "TypeError"),
         (json.dumps(lm_event(turn="3")), "whole numbers"),
+        (json.dumps(lm_event(failure={"reason": "boredom", "message": ""})), "one of timeout"),
         (json.dumps(lm_event(reply={**lm_event()["reply"], "tokens_in": -1})), "tokens_in"),
         (json.dumps(lm_event(reply={**lm_event()["reply"], "usd": float("nan")})), "usd"),
         (json.dumps(lm_event()), "stands there twice"),
@@ -200,22 +218,18 @@ def test_a_mailbox_writes_the_question_for_people_and_programs_and_waits(tmp_pat
     assert len(said) == 1
 
 
-def test_a_mailbox_waits_while_an_answer_is_empty_or_grows(tmp_path: Path) -> None:
+def test_a_mailbox_waits_while_an_answer_is_empty_or_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half an answer is none: it must have stood for one look."""
     response = tmp_path / "c0-researcher-003.response.txt"
-    answers: list[str] = []
-    voice = MailboxVoice(tmp_path, 5.0, poll_s=0.09, say=lambda text: None)
-    asking = threading.Thread(target=lambda: answers.append(voice.answer(ASKED).text))
-    response.touch()
-    asking.start()
-    with response.open("a") as file:
-        for part in ("  \n", "sin", "ce"):
-            time.sleep(0.05)
-            file.write(part)
-            file.flush()
-            assert answers == []
-    asking.join(5)
-    assert answers == ["  \nsince"]
+    parts = ["", "  \n", "", "sin", "ce", ""]
+
+    def grow(seconds: float) -> None:
+        with response.open("a") as file:
+            file.write(parts.pop(0))
+
+    monkeypatch.setattr("glia_bench.designer.mailbox.time.sleep", grow)
+    assert mailbox(tmp_path).answer(ASKED).text == "  \nsince"
+    assert parts == []
 
 
 def test_a_mailbox_that_nobody_answers_times_out_and_takes_the_late_answer_next_time(tmp_path: Path) -> None:
@@ -380,11 +394,12 @@ def test_no_other_key_reaches_a_server_of_ones_own(server: Server, monkeypatch: 
         (failing(401, f"Incorrect API key {KEY[:6]}...{KEY[-4:]}"), "auth"),
         (failing(400, f"the prompt is too long for {KEY}"), "invalid"),
         ((200, {}, b"<html>" + KEY.encode()), "transport"),
+        *(((200, {}, b"x" * length + KEY.encode()), "transport") for length in (190, 490)),
         ((200, {"Content-Length": "5000"}, completion("since")[2]), "transport"),
         ((200, {}, completion("since")[2][:60]), "transport"),
         (completion(None, "content_filter"), "refused"),
     ],
-    ids=["500", "429", "401", "400", "no-json", "cut-connection", "cut-json", "filtered"],
+    ids=["500", "429", "401", "400", "no-json", "no-json-190", "no-json-490", "cut-connection", "cut-json", "filtered"],
 )
 def test_what_goes_wrong_at_a_server_has_a_reason_and_shows_no_key(server: Server, answer: Answer, reason: str) -> None:
     """Each failure is one of ours, though the server repeats the key in its message."""
@@ -394,8 +409,9 @@ def test_what_goes_wrong_at_a_server_has_a_reason_and_shows_no_key(server: Serve
     assert failure.value.reason == reason
     assert "openai/tiny" in str(failure.value)
     assert KEY not in str(failure.value)
+    assert KEY[:6] not in str(failure.value)
     assert KEY[-4:] not in str(failure.value)
-    assert failure.value.__suppress_context__
+    assert failure.value.__suppress_context__ or failure.value.__context__ is None
     assert len(server.asked) == 1
 
 
