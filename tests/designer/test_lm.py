@@ -378,6 +378,28 @@ def test_the_price_is_unknown_unless_it_is_told(server: Server) -> None:
     assert provider_voice("gpt-5").answer(ASKED).usd is None
 
 
+def test_the_table_knows_what_a_named_provider_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a server of one's own, a known model has a price and another has none; the environment's comes first."""
+    assert provider_voice("openai/gpt-5-mini")._usd(1_000_000, 100_000) == pytest.approx(0.45)  # 0.25 + 2.00/10
+    assert provider_voice("openai/gpt-5-mini")._usd(1_000_000, None) is None
+    assert provider_voice("openai/unheard-of")._usd(1, 1) is None
+    monkeypatch.setenv("GLIA_LM_USD_PER_MTOK_IN", "1")
+    monkeypatch.setenv("GLIA_LM_USD_PER_MTOK_OUT", "0")
+    assert provider_voice("openai/gpt-5-mini")._usd(1_000_000, 100_000) == pytest.approx(1.0)
+
+
+def test_two_threads_may_ask_a_server_at_once(server: Server) -> None:
+    """Contexts that run in parallel share one voice."""
+    server.answers = [completion("since"), completion("since")]
+    voice, texts = provider_voice(), []
+    threads = [threading.Thread(target=lambda: texts.append(voice.answer(ASKED).text)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert texts == ["since", "since"]
+
+
 def test_no_other_key_reaches_a_server_of_ones_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without GLIA_LM_API_KEY, the key of OpenAI stays at home."""
     monkeypatch.delenv("GLIA_LM_API_KEY")
@@ -397,9 +419,24 @@ def test_no_other_key_reaches_a_server_of_ones_own(server: Server, monkeypatch: 
         *(((200, {}, b"x" * length + KEY.encode()), "transport") for length in (190, 490)),
         ((200, {"Content-Length": "5000"}, completion("since")[2]), "transport"),
         ((200, {}, completion("since")[2][:60]), "transport"),
+        ((302, {"Location": "http://127.0.0.1:9/v1"}, b""), "transport"),
+        (failing(403, "no entry"), "auth"),
         (completion(None, "content_filter"), "refused"),
     ],
-    ids=["500", "429", "401", "400", "no-json", "no-json-190", "no-json-490", "cut-connection", "cut-json", "filtered"],
+    ids=[
+        "500",
+        "429",
+        "401",
+        "400",
+        "no-json",
+        "no-json-190",
+        "no-json-490",
+        "cut-connection",
+        "cut-json",
+        "elsewhere",
+        "403",
+        "filtered",
+    ],
 )
 def test_what_goes_wrong_at_a_server_has_a_reason_and_shows_no_key(server: Server, answer: Answer, reason: str) -> None:
     """Each failure is one of ours, though the server repeats the key in its message."""
