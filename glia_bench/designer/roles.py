@@ -23,7 +23,7 @@ class Malformed(Exception):
     """A role's replies could not be read."""
 
 
-class Analyst(dspy.Module):  # type: ignore[misc]
+class Analyst(dspy.Module):
     """Turns the requests of one run into findings and insights."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Analyst(dspy.Module):  # type: ignore[misc]
         return self.analyse(**inputs)
 
 
-class Researcher(dspy.Module):  # type: ignore[misc]
+class Researcher(dspy.Module):
     """Reasons from evidence to a hypothesis."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Researcher(dspy.Module):  # type: ignore[misc]
         return self.hypothesise(**inputs)
 
 
-class Coder(dspy.Module):  # type: ignore[misc]
+class Coder(dspy.Module):
     """The researcher's second step: writes the policy that the hypothesis asks for."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Coder(dspy.Module):  # type: ignore[misc]
         return self.write(**inputs)
 
 
-class Experimenter(dspy.Module):  # type: ignore[misc]
+class Experimenter(dspy.Module):
     """Plans experiments; `experiments.execute` runs them."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Experimenter(dspy.Module):  # type: ignore[misc]
         return self.plan(**inputs)
 
 
-class Supervisor(dspy.Module):  # type: ignore[misc]
+class Supervisor(dspy.Module):
     """Questions, redirects, stops."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Supervisor(dspy.Module):  # type: ignore[misc]
         return self.supervise(**inputs)
 
 
-class Reporter(dspy.Module):  # type: ignore[misc]
+class Reporter(dspy.Module):
     """Writes the report's words from the journal."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Reporter(dspy.Module):  # type: ignore[misc]
         return self.write(**inputs)
 
 
-class Witness(dspy.Module):  # type: ignore[misc]
+class Witness(dspy.Module):
     """Says what the model is and what it knew; asked last, so that the question suggests nothing."""
 
     def __init__(self) -> None:
