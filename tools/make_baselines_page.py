@@ -176,7 +176,7 @@ def page(records: Sequence[ResultRecord]) -> str:
         "results_ids": ", ".join(f"`{record['results_id'][:12]}`" for record in records),
         "num_trials": f"{len(trials):,}",
         "num_seeds": str(len({trial["seed"] for trial in trials})),
-        "budget": " and ".join(f"{number} simulations on {seeds} seeds" for number, seeds in budgets),
+        "budget": " or ".join(f"{number} simulations on {seeds} seeds" for number, seeds in budgets),
         "untuned": f"Not tuned yet: {', '.join(untuned)}." if untuned else "",
     }
     parts = [INTRODUCTION.format(**facts)]

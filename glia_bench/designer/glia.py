@@ -72,6 +72,7 @@ class _State:
     """What a context knows."""
 
     rounds: list[Round] = field(default_factory=list)
+    baseline: str = NO_WORD
     findings: str = NO_WORD
     questions: str = NO_WORD
     stale: int = 0
@@ -128,6 +129,7 @@ class _Loop:
         why = "the budget is spent"
         try:
             last = self.context.simulate(self.bundle.seed_source, purpose="baseline")
+            self.state.baseline = self._shown(last)
             why = self._rounds(last)
         except BudgetSpent as end:
             why = str(end)
@@ -290,7 +292,8 @@ class _Loop:
         rounds = self.state.rounds
         told = [r.told(in_full=len(rounds) - i <= SHOWN_ROUNDS) for i, r in enumerate(rounds)]
         earlier = [] if self.digest == NO_WORD else [f"From an earlier context:\n{self.digest}"]
-        return "\n\n".join([*earlier, *told]) or "nothing was tried yet but the weak policy below"
+        first = f"The weak policy to begin with: {self.state.baseline}"
+        return "\n\n".join([*earlier, first, *told, f"Simulations left: {digits(self.context.simulations_left)}"])
 
     def _best_value(self) -> float:
         best = self.context.best

@@ -27,7 +27,12 @@ def test_requests_are_the_files_and_the_rest_is_the_bases(tmp_path: Path) -> Non
     task, recording = recorded_task(base, path)
     assert recording.sha256 == file_sha256(path)
     assert task.id == f"routing/paper-v0+trace:{recording.sha256[:12]}"
-    assert (task.objective, task.cluster, task.expert, task.published) == (base.objective, base.cluster, "expert", None)
+    assert (task.objective, task.cluster, task.expert, task.published) == (
+        base.objective,
+        base.cluster,
+        base.expert,
+        None,
+    )
     assert task.reference_rate_rps == 0.5
     first, second = task.case(1.0, 0), task.case(1.0, 1)
     assert first.trace.arrival_ps.tolist() == [0, 2 * 10**12, 4 * 10**12]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from glia_bench.loading import load_policy
+from glia_bench.loading import load_policy, shipped_policies
 from glia_bench.tasks.catalog import TASKS
 from glia_bench.tasks.tuned import frozen
 from glia_bench.tunables import sha256_of, with_constants
@@ -33,6 +33,13 @@ def test_budgets_are_stated(task: str) -> None:
         assert set(entry.loads) <= set(TASKS[task].loads)
         assert entry.constants or entry.gain == 1.0
         assert entry.gain is None or math.isfinite(entry.gain)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "routing/paper-exact-v0"])
+def test_every_expert_is_tuned(task: str) -> None:
+    """Nobody is beaten untuned: each human design of the track that declares constants has an entry."""
+    tunable = {p.name for p in shipped_policies(TASKS[task].track) if p.kind == "human" and p.tunable}
+    assert tunable == set(frozen(task))
 
 
 def test_a_task_without_an_entry_has_none() -> None:

@@ -66,7 +66,7 @@ TASK = Task(
     trace=_trace,
     drain_s=300.0,
     naive="fixed",
-    expert="fixed_share",
-    separation=2.88,
+    expert="hpa_inflight@abc3b6",
+    separation=3.61,
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )

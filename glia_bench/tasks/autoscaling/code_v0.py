@@ -31,8 +31,8 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="fixed",
-    expert="fixed_share",
-    separation=1.05,
+    expert="holt_winters@65f1ff",
+    separation=1.07,
     guard_reason="bursts are shorter than a start, so that following them gains nothing; a design must not lose by it",
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

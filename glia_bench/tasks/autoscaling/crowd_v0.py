@@ -39,7 +39,7 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="fixed",
-    expert="ray_serve",
-    separation=2.49,
+    expert="ray_serve@964347",
+    separation=2.92,
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

@@ -37,7 +37,7 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="fixed",
-    expert="queueing_sqrt",
-    separation=3.64,
+    expert="queueing_sqrt@118062",
+    separation=3.70,
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

@@ -46,7 +46,7 @@ TASK = Task(
     trace=conversations(ID, horizon_s=HORIZON_S, bursts=BURSTS),
     drain_s=300.0,
     naive="stack_plain",
-    expert="stack_careful",
-    separation=1.74,
+    expert="stack_careful@fbe73d",
+    separation=2.14,
     gpu_seconds_per_request=CLUSTER.num_replicas / RATE_RPS,
 )

@@ -36,7 +36,7 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="stack_plain",
-    expert="stack_careful",
-    separation=1.34,
+    expert="stack_careful@779bbe",
+    separation=1.55,
     gpu_seconds_per_request=POOL.largest * POOL.gpus_per_replica / RATE_RPS,
 )

@@ -29,6 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="lmetric",
-    separation=5.55,
+    expert="dynamo_kv@cbd459",
+    separation=5.59,
 )

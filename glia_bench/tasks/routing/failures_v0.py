@@ -44,6 +44,6 @@ TASK = Task(
     drain_s=300.0,
     faults=_faults,
     naive="round_robin",
-    expert="ttft_min-style",
-    separation=1.47,
+    expert="vllm_dp_legacy@503c7f",
+    separation=1.49,
 )

@@ -29,6 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="ttft_min-style",
-    separation=1.81,
+    expert="spt_hold@ed851b",
+    separation=2.69,
 )

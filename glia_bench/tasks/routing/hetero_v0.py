@@ -30,6 +30,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="llmd_default",
-    separation=14.80,
+    expert="session_ttl-style@4002d1",
+    separation=14.88,
 )

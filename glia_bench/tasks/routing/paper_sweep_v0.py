@@ -25,5 +25,5 @@ TASK = Task(
     trace=fresh_trace(ID),
     drain_s=DRAIN_S,
     expert="expert",
-    separation=1.69,
+    separation=1.66,
 )

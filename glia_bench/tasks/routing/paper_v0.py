@@ -31,6 +31,6 @@ TASK = Task(
     trace=fresh_trace(ID),
     drain_s=DRAIN_S,
     published=PUBLISHED_MEAN_E2E_S,
-    expert="expert",
-    separation=1.97,
+    expert="spt_hold@de6a18",
+    separation=2.05,
 )

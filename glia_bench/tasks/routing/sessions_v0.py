@@ -31,6 +31,6 @@ TASK = Task(
     trace=conversations(ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="preble-e2-style",
+    expert="ttft_min-style@3953fb",
     separation=2.62,
 )

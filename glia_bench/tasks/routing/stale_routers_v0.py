@@ -31,6 +31,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="ttft_min-style",
-    separation=2.14,
+    expert="ttft_min-style@6b71e0",
+    separation=2.16,
 )

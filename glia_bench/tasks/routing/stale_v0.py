@@ -29,6 +29,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="ttft_min-style",
-    separation=2.37,
+    expert="ttft_min-style@2272f6",
+    separation=2.41,
 )

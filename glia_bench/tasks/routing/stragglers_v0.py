@@ -38,6 +38,6 @@ TASK = Task(
     drain_s=300.0,
     faults=_faults,
     naive="round_robin",
-    expert="lor",
-    separation=1.23,
+    expert="spt_hold@6dc6e8",
+    separation=1.30,
 )

@@ -31,6 +31,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="round_robin",
-    expert="vllm_dp_legacy",
-    separation=1.14,
+    expert="vllm_dp_legacy@fdfb37",
+    separation=1.15,
 )

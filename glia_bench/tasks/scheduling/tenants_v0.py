@@ -31,6 +31,6 @@ TASK = Task(
     trace=scenario_trace(SCENARIO, ID, horizon_s=HORIZON_S),
     drain_s=300.0,
     naive="vllm_v1_fcfs",
-    expert="sjf-aged-style@b8b064",
+    expert="sjf-aged-style",
     separation=1.21,
 )
