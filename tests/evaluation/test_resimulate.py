@@ -13,8 +13,10 @@ from glia_bench.evaluation.results import run_plan
 from glia_bench.evaluation.runner import Limits
 from glia_bench.scoring.record import ResultRecord
 from glia_bench.scoring.robustness import VARIANTS
+from glia_bench.tasks.catalog import get_task
 
 TASK = "routing/paper-v0"
+EXPERT = get_task(TASK).expert
 FIRST = "def route(request, replicas, cluster, memory):\n    return 0\n"
 
 
@@ -37,7 +39,7 @@ def test_shipped_designs_and_files_are_simulated_on_every_variant(tmp_path: Path
     assert [row["variant"] for row in rows] == list(VARIANTS)
     for row in rows:
         assert (row["task"], row["num_designs"], row["num_seeds"]) == (TASK, 4, 2)
-        assert set(row["order"]) == {"mine", "expert", "round_robin", "llq"}
+        assert set(row["order"]) == {"mine", EXPERT, "round_robin", "llq"}
     assert json.loads((folder / ROBUSTNESS_FILE).read_bytes()) == {"results_id": record["results_id"], "rows": rows}
 
 
@@ -56,6 +58,6 @@ def test_a_design_that_has_changed_is_refused(tmp_path: Path) -> None:
 def test_a_result_without_its_expert_has_no_table(tmp_path: Path) -> None:
     """Nothing to rank by is an error with the way out, not an empty table."""
     record = run(tmp_path)
-    record["trials"] = [trial for trial in record["trials"] if trial["policy"] != "expert"]
+    record["trials"] = [trial for trial in record["trials"] if trial["policy"] != EXPERT]
     with pytest.raises(GliaBenchError, match="its expert must have been run"):
         write_robustness(record, tmp_path, Limits())

@@ -17,9 +17,11 @@ from glia_bench.evaluation.sealed import Season, draw_season, guarded, main, rea
 from glia_bench.evaluation.trial import Trial, run_trial
 from glia_bench.evaluation.verify import verify_record
 from glia_bench.evaluation.worker import _environment
+from glia_bench.tasks.catalog import get_task
 from glia_bench.tasks.perturbation import NONE, draw_perturbation
 from glia_bench.workloads.streams import Stream
 
+EXPERT = get_task(TASK).expert
 HOLDS = "def route(request, replicas, cluster, memory):\n    return 99\n"
 
 
@@ -179,7 +181,7 @@ def test_sealed_trials_keep_nothing_and_tasks_out_of_season_are_left_out(season_
 def test_a_result_holds_labels_commitment_and_gaps_but_no_seed(season_file: Path, tmp_path: Path) -> None:
     """Until the reveal nothing in the folder names a seed; with the season at hand the result is verified."""
     season = read_season(season_file)
-    record = make_result(tmp_path / "result", "llq", "expert", num_seeds=3, split="both")
+    record = make_result(tmp_path / "result", "llq", EXPERT, num_seeds=3, split="both")
     assert record["season"] == {"name": "autumn", "commitment": season.commitment}
     assert {trial["seed"] for trial in record["trials"]} == {0, 1, 2, *(case.label for case in season.cases(TASK))}
     for file in (tmp_path / "result").rglob("*"):
@@ -188,7 +190,7 @@ def test_a_result_holds_labels_commitment_and_gaps_but_no_seed(season_file: Path
             assert not any(str(seed).encode() in content for seed in seeds_of(season)), file
     assert {row["num_seeds"] for row in record["summary"]} == {20}
     assert {(row["policy"], row["part"]) for row in record["gaps"]} == {
-        (policy, part) for policy in ("llq", "expert") for part in ("fresh", "perturbed")
+        (policy, part) for policy in ("llq", EXPERT) for part in ("fresh", "perturbed")
     }
     assert verify_record(record).is_verified
 

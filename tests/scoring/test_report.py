@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from catalogue import TASKS
 from report_pages import MEANS, SWEEP, TASK, Page, broken_links, failed, pages_of, result, trial, with_tables
 
 from glia_bench.errors import GliaBenchError
@@ -23,7 +24,6 @@ from glia_bench.scoring.record import build_record, read_record, record_id, writ
 from glia_bench.scoring.report import write_report
 from glia_bench.scoring.summary import summarise
 from glia_bench.scoring.svg import assign_styles
-from glia_bench.tasks.catalog import TASKS
 
 
 def test_other_objectives_have_their_name_their_formula_and_their_columns(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import random
 from typing import Any
 
 import pytest
+from catalogue import TASKS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from glia_bench.scoring.score import (
     share_better,
 )
 from glia_bench.scoring.summary import summarise
-from glia_bench.tasks.catalog import TASKS
 
 TASK = "routing/paper-v0"
 COSTS = st.floats(1e-3, 1e6)

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from catalogue import TASKS
 
 from glia_bench.scoring.metrics import METRICS
 from glia_bench.scoring.summary import summarise
-from glia_bench.tasks.catalog import TASKS
 
 TASK = "routing/paper-v0"
 SESSIONS = "routing/sessions-v0"
