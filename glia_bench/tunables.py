@@ -19,7 +19,7 @@ Constants: TypeAlias = tuple[tuple[str, Number], ...]
 """Names and values of constants, sorted by name."""
 
 EXAMPLE = 'TUNABLE = {"THETA": (0.5, 0.99), "GROWTH_BLOCKS": (0, 16), "PATIENCE_S": (1.0, 600.0, "log")}'
-MAX_TUNABLE = 32
+MAX_TUNABLE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ def test_ranges_take_the_type_of_their_default() -> None:
         ('{"THETA": (0, 1e999)}', ["two numbers"]),
         ('{"GROWTH": (0.0, 8)}', ["two whole numbers, as its default is one"]),
         ('{"GROWTH": (True, 8)}', ["two whole numbers"]),
-        (str({f"A{k}": (0, 1) for k in range(40)}), ["may name 32 constants (got 40)"]),
+        (str({f"A{k}": (0, 1) for k in range(80)}), ["may name 64 constants (got 80)"]),
     ],
 )
 def test_wrong_declarations(ranges: str, parts: list[str]) -> None:

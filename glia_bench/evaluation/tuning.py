@@ -82,7 +82,7 @@ class _Search:
     def ask(self) -> None:
         """Propose constants; the first time those of the file."""
         proposed = self.study.ask()
-        constants = {t.name: value for t in self.tunable if (value := _suggested(proposed, t)) != t.default}
+        constants = {t.name: value for t in self.tunable if (value := suggested(proposed, t)) != t.default}
         self.asked = proposed, constants, varied(self.design, constants)
 
     def tell(self, value: float) -> None:
@@ -185,7 +185,8 @@ def _tunable(design: Design) -> tuple[Tunable, ...]:
     return static_check(design.source, design.track, path=design.path).tunable
 
 
-def _suggested(proposed: "optuna.trial.Trial", tunable: Tunable) -> Number:
+def suggested(proposed: "optuna.trial.Trial", tunable: Tunable) -> Number:
+    """Return a proposal's value of a constant, rounded as texts have it."""
     if isinstance(tunable.default, int):
         return proposed.suggest_int(tunable.name, int(tunable.low), int(tunable.high), log=tunable.is_log)
     value = proposed.suggest_float(tunable.name, tunable.low, tunable.high, log=tunable.is_log)
