@@ -54,10 +54,13 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
 def _design(options: argparse.Namespace) -> int:
     from glia_bench.designer.catalog import get_designer
     from glia_bench.designer.drive import drive
-    from glia_bench.designer.run import DesignRun
+    from glia_bench.designer.run import TRIAL_TIMEOUT_S, DesignRun
+    from glia_bench.evaluation.folder_lock import locked
     from glia_bench.evaluation.runner import Limits
     from glia_bench.evaluation.stopping import Stop
 
+    if options.designer == "exported":
+        raise GliaBenchError("exported tasks are run by the tools that they were exported for: their README says how")
     designer = get_designer(options.designer)
     if options.show_prompts:
         return _show_prompts(options)
@@ -67,10 +70,8 @@ def _design(options: argparse.Namespace) -> int:
     say = (lambda text: None) if options.json else (lambda text: print(text, file=sys.stderr, flush=True))
     voice = _voice(options, settings, folder, recording) if designer.needs_lm else None
     stop = Stop()
-    from glia_bench.designer.run import TRIAL_TIMEOUT_S
-
     limits = Limits(jobs=options.jobs, timeout_s=TRIAL_TIMEOUT_S)
-    with stop.on_signals(say):
+    with locked(folder), stop.on_signals(say):
         run = DesignRun(settings, folder, limits=limits, say=say, stop=stop)
         if not designer.entry:
             from glia_bench.designer.person import hand_in

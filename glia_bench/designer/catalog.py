@@ -70,6 +70,9 @@ DESIGNERS: Mapping[str, Designer] = MappingProxyType(
             entry="search:search_template",
             options={"sampler": "tpe"},
         ),
+        "exported": Designer(
+            kind="evo", idea="another designer's own tools, on what export-task has written", entry=""
+        ),
         "human": Designer(kind="human", idea="a person, who hands in files one by one", entry=""),
     }
 )

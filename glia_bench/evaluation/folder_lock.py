@@ -6,12 +6,35 @@ The system drops the lock when that process ends, however it ends, so a file lef
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from glia_bench.errors import GliaBenchError
 
 LOCK_FILE = ".lock"
+POLL_S = 0.1
+
+
+class FolderInUse(GliaBenchError):
+    """Another run holds the folder."""
+
+
+@contextlib.contextmanager
+def waiting_for(folder: Path) -> Iterator[None]:
+    """Hold a folder as `locked` does, once whoever holds it now is done.
+
+    Raises:
+        GliaBenchError: If nothing can be written there.
+    """
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(locked(folder))
+                break
+            except FolderInUse:
+                time.sleep(POLL_S)
+        yield
 
 
 @contextlib.contextmanager
@@ -46,7 +69,7 @@ def _acquire(path: Path) -> int:
             except BlockingIOError:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
                 os.close(descriptor)
-                raise GliaBenchError(
+                raise FolderInUse(
                     f"results folder {path.parent} must have one run at a time (process {holder} runs into it); wait "
                     f"for that, or give another --out"
                 ) from None
