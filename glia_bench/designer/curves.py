@@ -198,7 +198,7 @@ def trajectory(folder: Path, *, cpu_usd_per_hour: float = CPU_USD_PER_HOUR) -> T
             reader.read(entry)
         except GliaBenchError as error:
             raise GliaBenchError(f"{path}, line {number}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise GliaBenchError(
                 f"{path}, line {number}: not what a design run writes ({type(error).__name__}: {error}); was it "
                 f"edited, or is it of another version?"
@@ -234,7 +234,7 @@ def _entries(path: Path) -> list[Entry]:
     entries: list[Entry] = []
     for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
         try:
-            entry = json.loads(line, parse_constant=float.fromhex)  # NaN and Infinity are no numbers here
+            entry = json.loads(line, parse_constant=_no_number)
             entry["event"], entry["context"], entry["step"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise GliaBenchError(f"{path}, line {number}: not an entry of a design run (got {line[:60]!r})") from None
@@ -314,6 +314,10 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
 def _of_expert(entry: Entry) -> list[Entry]:
     """Return the expert's records; its name in them may have the hash that the task's name for it leaves out."""
     name = entry["what"]["names"][1]
@@ -328,7 +332,7 @@ def _spent_axis(settings: Settings, spent: Mapping[str, float], wall_s: float, m
     for axis, limit in limits.items():
         unit = 1.0 if axis in ("simulations", "proposals", "lm_calls") else 0.0
         amount = wall_s if axis == "wall_s" else spent[axis]
-        if f"budget spent: {axis} " in message or amount > limit - unit - SMALLEST_PART and amount > 0.0:
+        if f"budget spent: {axis} " in message or (amount > limit - unit - SMALLEST_PART and amount > 0.0):
             return axis
     return ""
 
