@@ -1,4 +1,4 @@
-"""Designers beside each other: what their designs are worth on unseen cases at matched expenses, run by run and together.
+"""Designers beside each other: what their designs are worth on unseen cases at matched expenses, runs taken together.
 
 The unit is a run. What counts at an expense is the design that development seeds would have chosen there, judged on
 cases that no designer has met: `expert_ratio`, the expert's cost over the design's, as geometric means over runs.
@@ -11,6 +11,7 @@ design to choose yet counts as one whose design fails on every case, a ratio of 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -112,8 +113,7 @@ class Arm:
     def _mean_over(self, run: Trajectory, axis: str, first: float, last: float) -> float:
         xs = [first, *sorted(x for x, _ in run.changes(axis) if first < x < last), last]
         parts = [
-            self.scores.interval(run.best_at(axis, low)).value * math.log(high / low)
-            for low, high in zip(xs[:-1], xs[1:], strict=True)
+            self.scores.interval(run.best_at(axis, low)).value * math.log(high / low) for low, high in pairwise(xs)
         ]
         return math.fsum(parts) / math.log(last / first)
 
@@ -146,11 +146,14 @@ class Arm:
 def arms_of(trajectories: Sequence[Trajectory], scores: Mapping[str, TaskScores]) -> list[Arm]:
     """Return the runs by task and by what makes designers the same: settings and model, but for seed and budget."""
     designers: dict[str, list[dict[str, str]]] = {}
+    models: dict[str, set[str]] = {}
     for run in trajectories:
-        designers.setdefault(run.settings.designer, []).append(_facts(run))
+        models.setdefault(run.settings.designer, set()).update({run.model} - {""})
+    for run in trajectories:
+        designers.setdefault(run.settings.designer, []).append(_facts(run, models))
     groups: dict[tuple[str, str], list[Trajectory]] = {}
     for run in sorted(trajectories, key=lambda run: _place(run.settings.designer)):
-        facts, others = _facts(run), designers[run.settings.designer]
+        facts, others = _facts(run, models), designers[run.settings.designer]
         told = [text for name, text in facts.items() if any(other.get(name, "") != text for other in others)]
         label = ", ".join([run.settings.designer, *filter(None, told)])
         groups.setdefault((run.settings.task, label), []).append(run)
@@ -159,11 +162,14 @@ def arms_of(trajectories: Sequence[Trajectory], scores: Mapping[str, TaskScores]
     return [Arm(label=label, runs=tuple(runs), scores=scores[task]) for (task, label), runs in ordered]
 
 
-def _facts(run: Trajectory) -> dict[str, str]:
+def _facts(run: Trajectory, models: Mapping[str, set[str]]) -> dict[str, str]:
+    """Return what makes a run's designer another; one that no model answered belongs to the others' only model."""
     settings = run.settings
+    known = models[settings.designer]
+    model = run.model or (next(iter(known)) if len(known) == 1 else "")
     options = {name: f"{name} {value}" for name, value in sorted(settings.options.items())}
     contexts = f"{settings.contexts} contexts" if settings.contexts > 1 else "1 context"
-    return {"model": run.model, "contexts": contexts, "seeds": f"{len(settings.seeds)} seeds", **options}
+    return {"model": model, "contexts": contexts, "seeds": f"{len(settings.seeds)} seeds", **options}
 
 
 def _place(designer: str) -> tuple[int, str]:
@@ -237,7 +243,7 @@ def compare(
 
 RULES = {
     "choice": "the best design on development seeds so far",
-    "carried": "runs that ended by themselves with budget left count at larger expenses too; those that were cut do not",
+    "carried": "a run that ended by itself with budget left counts at larger expenses too; one that was cut does not",
     "no_design": f"a run without a design counts as a ratio of {math.exp(-MAX_GAIN):g}",
     "expert_level": f"the lower end of the 95 % interval of the ratio is at least {EXPERT_LEVEL}",
     "interval": "95 %, over runs and cases together; over cases alone for a single design; none for a single run",
