@@ -75,6 +75,12 @@ class Arm:
         runs = [run for run in self.on(axis) if run.reach(axis) >= amount * (1.0 - SMALLEST_PART)]
         return self._cell([run.best_at(axis, amount) for run in runs])
 
+    def num_there(self, axis: str, amount: float) -> int:
+        """Return how many runs have spent so much, those aside that ended before by themselves."""
+        return sum(amount <= run.reach(axis) * (1.0 + SMALLEST_PART) < math.inf for run in self.runs) + sum(
+            run.is_carried and (run.end[axis] or 0.0) >= amount for run in self.runs
+        )
+
     def ratio(self) -> Json | None:
         """Return the mean ratio of what the runs chose in the end, whatever they spent."""
         return self._cell([run.best for run in self.runs if run.steps])
@@ -259,7 +265,15 @@ def _arm(
     return {
         "designer": arm.runs[0].settings.designer,
         "label": arm.label,
-        "matched": [{"axis": a, "amount": x, "cell": arm.ratio_at(a, x)} for a, x in marks.all],
+        "matched": [
+            {
+                "axis": axis,
+                "amount": amount,
+                "cell": arm.ratio_at(axis, amount),
+                "num_there": arm.num_there(axis, amount),
+            }
+            for axis, amount in marks.all
+        ],
         "end": arm.ratio(),
         "area": {axis: arm.area(axis, *span) for axis, span in spans.items()},
         "to_expert_level": {axis: arm.to_expert_level(axis) for axis in PLOTTED},

@@ -97,7 +97,7 @@ def _overview(content: Json, styles: Mapping[str, Style]) -> Table:
     """Return designer by task, at the number of simulations at which most can be compared."""
     places = [place for place, mark in enumerate(content["marks"]) if mark["axis"] == "simulations"]
     filled = {
-        place: sum(arm["matched"][place]["cell"] is not None for task in content["tasks"] for arm in task["arms"])
+        place: sum(arm["matched"][place]["num_there"] > 0 for task in content["tasks"] for arm in task["arms"])
         for place in places
     }
     best = max(places, key=lambda place: (filled[place], place), default=None)
@@ -131,7 +131,7 @@ def _matched(task: Json, styles: Mapping[str, Style]) -> Table:
     marks = [
         (place, mark["axis"], mark["amount"])
         for place, mark in enumerate(arms[0]["matched"] if arms else ())
-        if any(arm["matched"][place]["cell"] for arm in arms)
+        if any(arm["matched"][place]["num_there"] for arm in arms)
     ]
     heads = [
         Column(title=amount_text(axis, amount) + (" simulations" if axis == "simulations" else ""), style="num")
@@ -201,7 +201,7 @@ def _runs(task: Json, styles: Mapping[str, Style]) -> Table:
     rows = []
     for arm, run in pairs:
         design = run["design"]
-        cells = [arm["label"], _ended(run), *(amount_text(axis, run["spent"][axis]) for axis in axes)]
+        cells = [arm["label"], ended_text(run), *(amount_text(axis, run["spent"][axis]) for axis in axes)]
         if design:
             gaps = [design["gaps"].get(part) for part in parts]
             cells += [f"{design['score'] + 0.0:.2f}", ratio_text(design["dev"]), ratio_text(design)]
@@ -220,7 +220,8 @@ def run_name(folder: str) -> str:
     return "/".join(PurePath(folder).parts[-2:])
 
 
-def _ended(run: Json) -> str:
+def ended_text(run: Json) -> str:
+    """Return how a run ended."""
     if run["status"] != "done":
         return str(run["status"])
     return "by itself" if run["is_carried"] else "budget spent"

@@ -13,6 +13,8 @@ CUT_POINTS: Mapping[str, tuple[float, ...]] = {"simulations": (15, 20, 100), "us
 """Where the Glia paper reads off its own curves."""
 IN_SIGHT: Mapping[str, tuple[float, float]] = {"expert_ratio": (0.2, 2.0), "score": (-0.5, 2.0)}
 """How far bands may stretch a figure."""
+SMALLEST: Mapping[str, float] = {"usd": 0.01}
+"""Expenses too small for a figure: processor time alone."""
 LOWEST = 1e-12
 
 Json = Mapping[str, Any]
@@ -49,7 +51,11 @@ _HOW_SCORE = "Best so far: what the designer saw. 0 is the naive reference, 1 th
 
 
 def _has_curve(arm: Json, axis: str) -> bool:
-    return any((run["spent"][axis] or 0.0) > 0.0 for run in arm["runs"])
+    return any((run["spent"][axis] or 0.0) > SMALLEST.get(axis, 0.0) for run in arm["runs"])
+
+
+def _tick(value: float, _position: int | None = None) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}" if value >= 0.01 else f"{value:.0e}"
 
 
 def _named(arm: Json, axis: str) -> str:
@@ -74,11 +80,14 @@ def _drawn(
     high = max(LOWEST, *ends)
     low = min([start for start in starts if start > 0.0], default=high / 10.0)
     high = max(high, 2.0 * low)
+    from matplotlib.ticker import FuncFormatter
+
     with drawing():
         figure, (axes,) = new_figure(WIDTH, HEIGHT, [(52, 10, 14, 44)])
         axes.set_xscale("log")
         axes.set_xlim(low / 1.1, high * 1.1)
         _log_axis(axes.xaxis, low, high)
+        axes.xaxis.set_major_formatter(FuncFormatter(_tick))
         for mark in CUT_POINTS.get(axis, ()):
             if low <= mark <= high:
                 axes.axvline(mark, color=MUTED, linestyle=":", linewidth=1, zorder=1)
