@@ -41,7 +41,7 @@ def _matched(task: Mapping[str, Any]) -> list[Column]:
             Column(
                 heading=amount_text(mark["axis"], mark["amount"]) + what,
                 cell=partial(_cell, place=place),
-                rank=2 + place,
+                rank=50 - place if mark["axis"] == "simulations" else 100,  # few simulations say least
                 is_wanted=partial(_is_reached, place=place),
             )
         )

@@ -23,6 +23,8 @@ from glia_bench.scoring.intervals import Interval, exp_interval, mean_interval, 
 from glia_bench.scoring.score import EXPERT_LEVEL, MAX_GAIN, ratio_fields
 
 SCHEMA = 1
+MIN_RUNS = 3
+"""Independent runs of a designer on a task from which a comparison means something."""
 PLOTTED = ("simulations", "wall_s", "tokens", "usd")
 Json = dict[str, Any]
 
@@ -219,6 +221,8 @@ def compare(
     """
     marks, likeness = marks or Marks(), likeness or {}
     arms = arms_of(trajectories, scores)
+    if few := [f"{arm.label} on {arm.scores.task} ({len(arm.runs)})" for arm in arms if len(arm.runs) < MIN_RUNS]:
+        remarks = [*remarks, f"fewer than {MIN_RUNS} runs, which say little of a designer: {', '.join(few)}"]
     tasks = []
     for task, found in scores.items():
         here = [arm for arm in arms if arm.scores is found]

@@ -170,13 +170,17 @@ def _costs(task: Json, styles: Mapping[str, Style]) -> Table:
     cells = [
         [
             to_level_text(arm["to_expert_level"]["simulations"]),
-            *(median_text(axis, arm["to_expert_level"][axis]) for axis in shown),
+            *(median_text(axis, arm["to_expert_level"][axis]) if _has_spent(arm, axis) else DASH for axis in shown),
             *(cell_text(arm["area"][axis]) for axis in shown if axis in spans),
         ]
         for arm in arms
     ]
     caption = "What it costs to come to expert level, and the ratio averaged over the logarithm of the expense"
     return Table(caption=caption, columns=tuple(columns), rows=_rows([arm["label"] for arm in arms], cells, styles))
+
+
+def _has_spent(arm: Json, axis: str) -> bool:
+    return any(run["spent"][axis] != 0.0 for run in arm["runs"])
 
 
 def _runs(task: Json, styles: Mapping[str, Style]) -> Table:

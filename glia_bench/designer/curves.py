@@ -175,7 +175,7 @@ def _is_run(folder: Path) -> bool:
     try:
         with (folder / JOURNAL).open("rb") as file:
             first = json.loads(file.readline(1 << 20))
-        return first["event"] == "start" and {"task", "designer", "budget"} <= first["settings"].keys()
+        return bool(first["event"] == "start" and {"task", "designer", "budget"} <= first["settings"].keys())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 

@@ -117,7 +117,8 @@ def _draw_arm(axes: Any, arm: Json, axis: str, value: str, style: Style) -> list
     for run in arm["runs"]:
         points = [(point["spent"][axis], point[value]) for point in run["curve"] if point["spent"][axis]]
         if points:
-            xs, ys = zip(*points, (run["spent"][axis], points[-1][1]), strict=True)
+            points.append((run["spent"][axis], points[-1][1]))
+            xs, ys = [x for x, _ in points], [y for _, y in points]
             line = {**style.line(), "linewidth": 0.7, "alpha": 0.55, "zorder": 2.5}
             axes.plot(xs, ys, drawstyle="steps-post", **line)
             shown += ys

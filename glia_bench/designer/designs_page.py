@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from glia_bench.designer.comparison import PLOTTED, Marks, compare
-from glia_bench.designer.comparison_tables import axis_name, tables_of
+from glia_bench.designer.comparison_tables import axis_name, run_name, tables_of
 from glia_bench.designer.curves import CPU_USD_PER_HOUR, distinct, trajectory
 from glia_bench.designer.curves_plot import figures_of
 from glia_bench.designer.held_out import HELD_OUT_SEEDS, scored
 from glia_bench.designer.likeness import likeness_of
 from glia_bench.errors import GliaBenchError
+from glia_bench.evaluation.build import describe_build
 from glia_bench.evaluation.runner import Limits, Watcher
 from glia_bench.evaluation.stopping import Stop
 from glia_bench.scoring.export import _markdown_table
@@ -91,6 +92,12 @@ def report_designs(
     for run in runs:
         if run.status == "unfinished":
             remarks.append(f"{run.folder} was cut or still goes on: it counts as far as it came")
+    build = describe_build()["source"]
+    if others := [run_name(str(run.folder)) for run in runs if run.build != build]:
+        remarks.append(
+            f"made with another version of the simulator than the one that judges here, so that development scores may "
+            f"not repeat: {', '.join(others)}"
+        )
     say(f"simulating what {len(runs)} runs found")
     cases = out / CASES_FOLDER
     scores = scored(runs, cases, seeds=seeds, limits=limits, watcher=watcher, stop=stop)

@@ -15,6 +15,7 @@ from glia_bench.designer.journal import JOURNAL
 from glia_bench.errors import GliaBenchError
 from glia_bench.evaluation.journal import JOURNAL_FILE
 from glia_bench.evaluation.sealed import draw_season
+from glia_bench.evaluation.stopping import Stop
 
 CLIMB = [(text(0), None), (text(1), 0.2), (text(2), 0.1), (text(3), 0.5)]
 
@@ -183,6 +184,22 @@ def test_unseen_cases(tmp_path: Path) -> None:
     again = scored(runs, tmp_path / "out", seeds=(7,), watcher=watch)["scheduling/memory-v0"]
     assert again == found
     assert len(started) == 1  # the line that was cut
+
+
+def test_stopped_before_the_end(tmp_path: Path) -> None:
+    """What was simulated before a stop is kept, and a report without the rest is not made."""
+    run = trajectory(write_run(tmp_path / "a", CLIMB))
+    stop, done = Stop(), []
+
+    def watch(trial: Any, outcome: Any) -> None:
+        if outcome:
+            done.append(outcome)
+            stop.request()
+
+    with pytest.raises(KeyboardInterrupt):
+        scored([run], tmp_path / "out", seeds=(7,), watcher=watch, stop=stop)
+    assert len(done) == 1
+    assert len((tmp_path / "out" / JOURNAL_FILE).read_bytes().splitlines()) == 2
 
 
 def test_seeds_that_were_met(tmp_path: Path) -> None:
