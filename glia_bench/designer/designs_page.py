@@ -68,6 +68,8 @@ def report_designs(
 ) -> Path:
     """Compare design runs, write `index.html`, `curves.json` and `table.md`, and return the page's path.
 
+    The designs' texts are executed, in processes of their own.
+
     Args:
         folders: Of the runs; nothing is written there.
         out: Folder of the report; what was simulated for an earlier one there is not simulated again.
@@ -95,8 +97,8 @@ def report_designs(
     build = describe_build()["source"]
     if others := [run_name(str(run.folder)) for run in runs if run.build != build]:
         remarks.append(
-            f"made with another version of the simulator than the one that judges here, so that development scores may "
-            f"not repeat: {', '.join(others)}"
+            f"made with another version of Glia-Bench than the one that judges here, so development scores may not "
+            f"repeat: {', '.join(others)}"
         )
     say(f"simulating what {len(runs)} runs found")
     cases = out / CASES_FOLDER

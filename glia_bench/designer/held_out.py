@@ -3,6 +3,9 @@
 Every design that was the best so far at some point of some run is simulated after the runs, from its stored text, in
 processes of its own, with the task's references on the same cases. What was simulated stands in a journal and is not
 simulated again. Left out: unseen traces of a season, which are tasks of their own.
+
+Texts are executed, as every file's that is run here: the processes bound accidents, they are no sandbox. Report runs
+whose texts you would run.
 """
 
 import contextlib
@@ -12,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glia_bench.designer.curves import Choice, Trajectory
-from glia_bench.errors import EvaluationFailure, GliaBenchError
+from glia_bench.errors import EvaluationFailure, GliaBenchError, InvalidPolicyError
 from glia_bench.evaluation.build import describe_build
 from glia_bench.evaluation.designs import Design, make_designs
 from glia_bench.evaluation.folder_lock import locked
@@ -27,6 +30,7 @@ from glia_bench.scoring.intervals import Interval, strata_interval
 from glia_bench.scoring.record import TrialRecord
 from glia_bench.scoring.score import MAX_GAIN, Gains, gains, is_guard, is_paper
 from glia_bench.scoring.starvation import PLAIN_REFERENCE, starved_groups
+from glia_bench.static_check import static_check
 from glia_bench.tasks.catalog import get_task
 
 HELD_OUT_SEEDS = range(1000, 1020)
@@ -153,7 +157,14 @@ class _Plan:
         last = [run.best for run in runs if run.best]  # what matters most is simulated first
         chosen = {choice.sha256: choice for choice in (*last, *(choice for run in runs for choice in run.choices))}
         self.designs = {sha256: self._design(choice) for sha256, choice in chosen.items()}
-        distinct = {design.name: design for design in (*self.references, *self.designs.values())}
+        self.refused: dict[str, str] = {}  # by name, with the reason: rules may have changed since
+        for design in self.designs.values():
+            try:
+                static_check(design.source or "", self.task.track)
+            except InvalidPolicyError as error:
+                self.refused[design.name] = str(error)
+        allowed = [design for design in self.designs.values() if design.name not in self.refused]
+        distinct = {design.name: design for design in (*self.references, *allowed)}
         plain = [
             Trial(design=design, task=self.task.id, load=float(load), seed=0)
             for design in distinct.values()
@@ -188,6 +199,7 @@ class _Plan:
         self, records: Mapping[tuple[str, str], Sequence[TrialRecord]], refused: Mapping[str, str]
     ) -> TaskScores:
         """Return what the records of all trials come to."""
+        refused = {**refused, **self.refused}
         expert, naive, plain = (records[self.task.id, design.name] for design in self.references)
         loads = self.task.default_loads
         nothing = {case: -MAX_GAIN for case in gains(expert, expert, loads)}

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from glia_bench.designer.curves import Trajectory
-from glia_bench.errors import GliaBenchError
+from glia_bench.errors import GliaBenchError, InvalidPolicyError
 from glia_bench.evaluation.build import describe_build
 from glia_bench.evaluation.stopping import Stop
 from glia_bench.evaluation.worker import _environment
 from glia_bench.scoring.record import canonical
+from glia_bench.static_check import static_check
 from glia_bench.tasks.catalog import get_task
 
 CACHE_FILE = "likeness.jsonl"
@@ -83,7 +84,11 @@ def _read(path: Path, build: str) -> dict[tuple[str, str], Json]:
 
 
 def compared(source: str, task_id: str, *, timeout_s: float = TIMEOUT_S) -> Json:
-    """Return how like one text is to known designs, found in a process of its own."""
+    """Return how like a text is to known designs, found in a process of its own; one that breaks a rule gets none."""
+    try:
+        static_check(source, get_task(task_id).track)
+    except InvalidPolicyError as error:
+        return {"failure": str(error)}
     request = json.dumps({"source": source, "task": task_id}).encode()
     command = [sys.executable, "-P", "-m", "glia_bench.designer.likeness"]
     with subprocess.Popen(

@@ -226,7 +226,7 @@ def test_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The terminal shows designers and runs within its width, markup as it is."""
     print_designs(content_of(tmp_path))
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if not line.startswith("note:")) <= 80
     assert any("<b>x|y</b>" in line for line in lines)
     assert sum("0-0" in line for line in lines) == 1
 
@@ -313,3 +313,9 @@ def test_a_comparison_that_goes_wrong(program: str, failure: str, monkeypatch: p
     monkeypatch.setitem(os.environ, "GLIA_BENCH_SEALED", "secret")
     monkeypatch.setattr(subprocess, "Popen", other)
     assert failure in likeness.compared(text(1), TASK, timeout_s=0.1)["failure"]
+
+
+def test_what_breaks_a_rule_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that cannot be a policy gets no process."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert "line 2" in likeness.compared("def rank(request, replica, memory):\n    return request.x\n", TASK)["failure"]

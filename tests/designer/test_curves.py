@@ -159,9 +159,12 @@ def test_a_run_counts_once(tmp_path: Path) -> None:
 def test_unseen_cases(tmp_path: Path) -> None:
     """Every best-so-far design runs once on held-out seeds beside the references; a second time nothing runs."""
     broken = "def rank(request, replica, memory):\n    return 1.0 / (500.0 - request.id)\n"
+    forbidden = (
+        f"open({str(tmp_path / 'made')!r}, 'w')\n\n\ndef rank(request, replica, memory):\n    return request.x\n"
+    )
     runs = [
         trajectory(write_run(tmp_path / "a", [(text(1), 0.2), (text(2), 0.1), (broken, 0.9)])),
-        trajectory(write_run(tmp_path / "b", [(text(1), 0.2)], seed=1)),
+        trajectory(write_run(tmp_path / "b", [(text(1), 0.2), (forbidden, 0.9)], seed=1)),
     ]
     started: list[str] = []
 
@@ -170,9 +173,13 @@ def test_unseen_cases(tmp_path: Path) -> None:
 
     found = scored(runs, tmp_path / "out", seeds=(7,), watcher=watch)["scheduling/memory-v0"]
     valid, failing = (choice.sha256 for choice in runs[0].choices)
-    assert set(found.designs) == {valid, failing}
+    refused = runs[1].choices[1].sha256
+    assert set(found.designs) == {valid, failing, refused}
     assert sorted(started) == sorted(2 * list(set(started)))  # two loads each
     assert len(set(started)) == 4
+    assert found.designs[refused] == {7: -math.log(4.0)}
+    assert "line 5" in found.failures[refused]
+    assert not (tmp_path / "made").exists()
     assert found.designs[failing] == {7: -math.log(4.0)}
     assert found.failures[failing].startswith("policy_error in ")
     assert found.designs[valid][7] > -math.log(4.0)
