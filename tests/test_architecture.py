@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "terminal_columns": {"scoring"},
     "terminal_tuning": {"evaluation"},
     "terminal": {"sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer", "terminal_columns"},
+    "terminal_designs": {"designer", "terminal_columns"},
     "terminal_info": {"terminal_columns"},
     "cli": {
         *("sim", "workloads", "tasks", "scoring", "loading", "evaluation", "designer"),
