@@ -106,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--trace", metavar="FILE", type=Path, help="recorded requests in place of the task's own")
     info.add_argument("--skip-unfit", action="store_true", help="leave out recorded requests that no replica can hold")
     _add_run_options(verb("run", _run, "run policies on tasks; print a table, write a result and a report"))
-    report = verb("report", _report, "print a result's table again and write its HTML report")
-    report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result")
+    report = verb("report", _report, "print a result's table again and write its HTML report, or compare design runs")
+    report.add_argument("folder", metavar="DIR", type=Path, help="folder of a result, or of design runs to compare")
     formats = ("html", "latex", "markdown")
     report.add_argument("--format", choices=formats, default="html", help="tables for a paper go to stdout instead")
     report.add_argument(
@@ -335,6 +335,8 @@ def _run(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from glia_bench.scoring.record import read_record
 
+    if runs := cli_design.runs_in(options.folder):
+        return cli_design.report(runs, options)
     record = read_record(options.folder)
     if options.format != "html":
         from glia_bench.scoring.export import FORMATS

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from glia_bench.designer.lm import Voice
     from glia_bench.designer.run import DesignRun, Settings
 
+REPORT = "report"
+"""Folder of a comparison, inside that of the runs."""
 RECORDINGS = Path("submissions")
 """Where a checkout keeps recorded runs: submissions/glia-TRACK-NAME/journal.jsonl."""
 
@@ -81,6 +83,46 @@ def _design(options: argparse.Namespace) -> int:
             outcome = drive(run, voice)
     _print(outcome, run, options, recording)
     return 0 if outcome.best is not None and outcome.status == "done" else 1
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the design runs in a folder that is no result."""
+    from glia_bench.scoring.record import RESULT_FILE
+
+    if not folder.is_dir() or (folder / RESULT_FILE).exists():
+        return []
+    from glia_bench.designer.curves import designs_below
+
+    return designs_below(folder)
+
+
+def report(runs: Sequence[Path], options: argparse.Namespace) -> int:
+    """Score what design runs have found on cases that no designer has met, and compare them.
+
+    Raises:
+        GliaBenchError: If other tables or variants are asked for, which design runs have not.
+    """
+    from glia_bench.designer.designs_page import report_designs
+    from glia_bench.evaluation.stopping import Stop
+
+    if options.format != "html" or options.robustness:
+        raise GliaBenchError(
+            "design runs have an HTML page, a table.md and a curves.json; leave --format and --robustness out"
+        )
+    out = options.folder / REPORT
+    stop = Stop()
+    say = (lambda text: None) if options.json else (lambda text: print(text, file=sys.stderr, flush=True))
+    with stop.on_signals(say), stop.gently():
+        page = report_designs(runs, out, say=say, stop=stop)
+    content = json.loads((out / "curves.json").read_text())
+    if options.json:
+        print(json.dumps(content))
+        return 0
+    from glia_bench.terminal_designs import print_designs
+
+    print_designs(content)
+    print(f"\nreport  {page}")
+    return 0
 
 
 def _settings(options: argparse.Namespace, recording: Path | None) -> "Settings":

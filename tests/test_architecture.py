@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "terminal_records": {"terminal", "terminal_columns", "evaluation", "scoring"},
     "cli_records": {"terminal", "terminal_records", "evaluation", "scoring"},
     "cli_setup": {"calibrate", "terminal", "cli_records", "evaluation"},
-    "cli_design": {"tasks", "evaluation", "designer"},
+    "cli_design": {"tasks", "scoring", "evaluation", "designer", "terminal_designs"},
     "cli_tuning": {"terminal", "terminal_tuning", "evaluation"},
     "terminal_columns": {"scoring"},
     "terminal_tuning": {"evaluation"},

@@ -6,7 +6,7 @@ from typing import Any
 from glia_bench.designer.comparison import PLOTTED
 from glia_bench.designer.curves import CURVE_AXES
 from glia_bench.scoring.figures import Figure
-from glia_bench.scoring.plots import HEIGHT, WIDTH, _log_axis
+from glia_bench.scoring.plots import HEIGHT, WIDTH, log_axis
 from glia_bench.scoring.svg import FOREGROUND, MUTED, Style, drawing, new_figure, render
 
 CUT_POINTS: Mapping[str, tuple[float, ...]] = {"simulations": (15, 20, 100), "usd": (30,)}
@@ -86,7 +86,7 @@ def _drawn(
         figure, (axes,) = new_figure(WIDTH, HEIGHT, [(52, 10, 14, 44)])
         axes.set_xscale("log")
         axes.set_xlim(low / 1.1, high * 1.1)
-        _log_axis(axes.xaxis, low, high)
+        log_axis(axes.xaxis, low, high)
         axes.xaxis.set_major_formatter(FuncFormatter(_tick))
         for mark in CUT_POINTS.get(axis, ()):
             if low <= mark <= high:
@@ -100,7 +100,7 @@ def _drawn(
             shown += _draw_arm(axes, arm, axis, value, styles[arm["label"]])
         if is_ratio:
             axes.set_yscale("log")
-            _log_axis(axes.yaxis, min(shown), max(shown))
+            log_axis(axes.yaxis, min(shown), max(shown))
             axes.set_ylim(min(shown) / 1.06, max(shown) * 1.06)
             axes.set_ylabel("expert ratio (log scale)")
         else:

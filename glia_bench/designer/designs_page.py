@@ -19,7 +19,7 @@ from glia_bench.errors import GliaBenchError
 from glia_bench.evaluation.build import describe_build
 from glia_bench.evaluation.runner import Limits, Watcher
 from glia_bench.evaluation.stopping import Stop
-from glia_bench.scoring.export import _markdown_table
+from glia_bench.scoring.export import markdown_table
 from glia_bench.scoring.pages import render
 from glia_bench.scoring.record import write_atomically
 from glia_bench.scoring.svg import assign_styles
@@ -119,7 +119,7 @@ def markdown_of(content: Mapping[str, Any]) -> str:
     """Return the tables of a comparison as Markdown."""
     origins = {task["task"]: f"{task['task']}, {_cases(task)}" for task in content["tasks"]}
     origins[""] = "All tasks."
-    return "\n\n".join(_markdown_table(t, origins[task]) for task, tables in tables_of(content) for t in tables) + "\n"
+    return "\n\n".join(markdown_table(t, origins[task]) for task, tables in tables_of(content) for t in tables) + "\n"
 
 
 def page_of(content: Mapping[str, Any]) -> str:

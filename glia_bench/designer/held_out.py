@@ -22,7 +22,7 @@ from glia_bench.evaluation.folder_lock import locked
 from glia_bench.evaluation.journal import Journal
 from glia_bench.evaluation.resume import entry_of, find_settled
 from glia_bench.evaluation.runner import Limits, Refusal, Watcher, settle_trials
-from glia_bench.evaluation.sealed import Season, _season_of_environment
+from glia_bench.evaluation.sealed import Season, season_of_environment
 from glia_bench.evaluation.stopping import Stop
 from glia_bench.evaluation.trial import Trial
 from glia_bench.scoring.gaps import difference_interval
@@ -115,7 +115,7 @@ def scored(
         KeyboardInterrupt: If it was stopped before all was simulated.
     """
     limits, stop = limits or Limits(), stop or Stop()
-    season = _season_of_environment()  # none is no error here, a broken one is
+    season = season_of_environment()  # none is no error here, a broken one is
     plans = {
         task_id: _Plan(task_id, [run for run in trajectories if run.settings.task == task_id], season, seeds)
         for task_id in dict.fromkeys(run.settings.task for run in trajectories)

@@ -20,7 +20,7 @@ from glia_bench.designer.curves import Trajectory
 from glia_bench.errors import GliaBenchError, InvalidPolicyError
 from glia_bench.evaluation.build import describe_build
 from glia_bench.evaluation.stopping import Stop
-from glia_bench.evaluation.worker import _environment
+from glia_bench.evaluation.worker import child_environment
 from glia_bench.scoring.record import canonical
 from glia_bench.static_check import static_check
 from glia_bench.tasks.catalog import get_task
@@ -96,7 +96,7 @@ def compared(source: str, task_id: str, *, timeout_s: float = TIMEOUT_S) -> Json
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=_environment(),
+        env=child_environment(),
         start_new_session=True,
     ) as process:
         try:

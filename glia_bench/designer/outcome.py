@@ -35,6 +35,8 @@ def write_outcome(run: "DesignRun", words: Mapping[str, Any], *, model: str) -> 
     """
     if run.best is None:
         return None
+    if model and words.get("witness"):
+        model = f"{model}: {words['witness']['model_name']}"
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
     report = report_of(run, words, model=model)

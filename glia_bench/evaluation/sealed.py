@@ -270,7 +270,7 @@ def sealed_season() -> Season:
     Raises:
         GliaBenchError: If it names none, or the file breaks a rule.
     """
-    season = _season_of_environment()
+    season = season_of_environment()
     if season is None:
         raise GliaBenchError(
             f"the sealed split needs {VARIABLE}=FILE, the season's file; only an operator has it before the reveal"
@@ -279,7 +279,7 @@ def sealed_season() -> Season:
 
 
 @cache
-def _season_of_environment() -> Season | None:
+def season_of_environment() -> Season | None:
     """Read the variable and its file, once in the life of the process."""
     path = os.environ.get(VARIABLE)
     return read_season(Path(path)) if path else None

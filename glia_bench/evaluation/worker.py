@@ -71,7 +71,7 @@ class Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 pass_fds=[child_end.fileno()],
-                env=_environment(),
+                env=child_environment(),
                 start_new_session=True,
             )
 
@@ -144,7 +144,8 @@ def _describe_exit(status: int) -> str:
     return f"was killed by signal {-status} ({name})"
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """Return the environment that a child gets: a short list of variables, and string hashing fixed."""
     kept = {
         name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES)
     }

@@ -53,7 +53,7 @@ def latex(record: ResultRecord) -> str:
 
 def markdown(record: ResultRecord) -> str:
     """Return the tables of a result as Markdown tables, each under its caption."""
-    return "\n\n".join(_markdown_table(table, _origin(record)) for table in _tables(record)) + "\n"
+    return "\n\n".join(markdown_table(table, _origin(record)) for table in _tables(record)) + "\n"
 
 
 FORMATS: dict[str, Callable[[ResultRecord], str]] = {"latex": latex, "markdown": markdown}
@@ -155,7 +155,8 @@ def latex_text(text: str) -> str:
     return f"{{{shown[0]}}}{shown[1:]}" if shown[:1] in ("[", "*") and shown else shown
 
 
-def _markdown_table(table: Table, origin: str) -> str:
+def markdown_table(table: Table, origin: str) -> str:
+    """Return a table with its caption in Markdown."""
     heads, rows = _grid(table)
     lines = [
         f"**{markdown_text(table.caption)}.** {markdown_text(origin)}",

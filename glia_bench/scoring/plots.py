@@ -98,7 +98,7 @@ def _thousands(value: float, _position: int | None = None) -> str:
     return f"{value:g}" if abs(value) < 1000 else f"{value / 1000:.2g}k"
 
 
-def _log_axis(axis: Any, low: float, high: float) -> None:
+def log_axis(axis: Any, low: float, high: float) -> None:
     """Tick a logarithmic axis with plain numbers; 1-2-5 where it spans less than two decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -132,7 +132,7 @@ def response_time_cdf(key: str, label: str, curves: Sequence[Curve]) -> str:
         high = max(2 * low, max(float(curve.x[-1]) for curve in curves))
         axes.set_xscale("log")
         axes.set_xlim(low / 1.1, high * 1.1)
-        _log_axis(axes.xaxis, low, high)
+        log_axis(axes.xaxis, low, high)
         for curve in _others_first(curves):
             _draw(axes, curve)
         axes.set_ylim(0, 101)
@@ -212,7 +212,7 @@ def mean_dot_plot(key: str, label: str, dots: Sequence[Dot], axis_label: str) ->
         if low > 0 and max(values) / low > 10:
             axes.set_xscale("log")
             axes.set_xlim(low / 1.3, high * 1.15)
-            _log_axis(axes.xaxis, low, high)
+            log_axis(axes.xaxis, low, high)
             axis_label += " (log scale)"
         else:
             axes.set_xlim(0, high * 1.05 or 1.0)
@@ -241,7 +241,7 @@ def cost_against_load(key: str, label: str, curves: Sequence[Curve], axis_label:
         if low > 0 and high / low > 5:
             axes.set_yscale("log")
             axes.set_ylim(low / 1.15, high * 1.15)
-            _log_axis(axes.yaxis, low, high)
+            log_axis(axes.yaxis, low, high)
             axis_label += " (log scale)"
         else:
             tallest = max((float(curve.high.max()) for curve in curves if curve.high is not None), default=high)
@@ -299,7 +299,7 @@ def profiles(key: str, label: str, curves: Sequence[Curve]) -> str:
             _draw(axes, curve)
         axes.set_xscale("log")
         axes.set_xlim(float(curves[0].x[0]), float(curves[0].x[-1]))
-        _log_axis(axes.xaxis, float(curves[0].x[0]), float(curves[0].x[-1]))
+        log_axis(axes.xaxis, float(curves[0].x[0]), float(curves[0].x[-1]))
         axes.set_ylim(0, 101)
         axes.set_yticks([0, 25, 50, 75, 100])
         axes.set_xlabel("expert ratio (log scale)")

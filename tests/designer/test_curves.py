@@ -221,7 +221,7 @@ def test_seeds_that_were_met(tmp_path: Path) -> None:
 def test_a_season_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a season has the task its sealed cases are run, by label; nothing that is written holds a seed or salt."""
     season = draw_season("spring", ["scheduling/memory-v0"])
-    monkeypatch.setattr(held_out, "_season_of_environment", lambda: season)
+    monkeypatch.setattr(held_out, "season_of_environment", lambda: season)
     run = trajectory(write_run(tmp_path / "a", CLIMB, seeds=(0, 1005)))
     plan = held_out._Plan("scheduling/memory-v0", [run], season, (7,))
     assert {trial.label for trial in plan.trials} == {case.label for case in season.cases("scheduling/memory-v0")}

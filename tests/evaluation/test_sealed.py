@@ -16,7 +16,7 @@ from glia_bench.evaluation.plan import make_plan
 from glia_bench.evaluation.sealed import Season, draw_season, guarded, main, read_season
 from glia_bench.evaluation.trial import Trial, run_trial
 from glia_bench.evaluation.verify import verify_record
-from glia_bench.evaluation.worker import _environment
+from glia_bench.evaluation.worker import child_environment
 from glia_bench.tasks.catalog import get_task
 from glia_bench.tasks.perturbation import NONE, draw_perturbation
 from glia_bench.workloads.streams import Stream
@@ -31,9 +31,9 @@ def season_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "season.json"
     assert main(["new", str(file), "--season", "autumn", "--task", TASK]) == 0
     monkeypatch.setenv(sealed.VARIABLE, str(file))
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
     yield file
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
 
 
 def seeds_of(season: Season) -> list[int]:
@@ -149,7 +149,7 @@ def test_what_is_no_season_is_said_plainly(tmp_path: Path, text: str | None) -> 
 def test_the_sealed_split_needs_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a season there is nothing to run, and the message names the variable."""
     monkeypatch.delenv(sealed.VARIABLE, raising=False)
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
     with pytest.raises(GliaBenchError, match="needs GLIA_BENCH_SEALED=FILE"):
         make_plan(task_ids=[TASK], policies=["llq"], split="sealed")
 
@@ -203,12 +203,12 @@ def test_another_season_does_not_verify_a_result(
     other = tmp_path / "other.json"
     main(["new", str(other), "--season", "autumn", "--task", TASK])
     monkeypatch.setenv(sealed.VARIABLE, str(other))
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
     outcome = verify_record(record)
     assert (outcome.num_equal, outcome.is_verified) == (0, False)
     assert "is not the one of this record" in outcome.faults[0]
     monkeypatch.delenv(sealed.VARIABLE)
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
     assert "once their season is revealed" in verify_record(record).faults[0]
 
 
@@ -240,7 +240,7 @@ def test_nothing_that_a_policy_sees_tells_the_split(season_file: Path) -> None:
 def test_a_design_does_not_get_the_name_of_the_season_file(season_file: Path) -> None:
     """The environment of an evaluator process has no variable of ours that names the file, nor its path."""
     assert sealed.VARIABLE in os.environ
-    assert str(season_file) not in str(_environment())
+    assert str(season_file) not in str(child_environment())
 
 
 def test_messages_about_sealed_cases_say_little(season_file: Path) -> None:
