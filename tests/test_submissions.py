@@ -1,17 +1,27 @@
-"""The template that people copy is a good policy: short, free of remarks, the same in both tiers, and it holds."""
+"""The template that people copy is a good policy; recorded runs hold what they say and are reproduced."""
 
+import json
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moments import compiled, make_request, moment, play
 
+from glia_bench.designer.journal import JOURNAL, Journal
+from glia_bench.designer.outcome import as_markdown
 from glia_bench.features import HOLD
 from glia_bench.loading import facts_of, load_policy
 from glia_bench.policy import Policy
+from glia_bench.static_check import static_check
+from glia_bench.tasks.catalog import TASKS
+from glia_bench.tunables import sha256_of
 
 FOLDER = Path(__file__).parents[1] / "submissions"
+RECORDED = sorted(path.name for path in FOLDER.glob("glia-*"))
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +74,34 @@ def test_readme_names_only_what_is_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     assert links
     assert [link for link in links if not (FOLDER / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_runs_hold_what_they_say(name: str) -> None:
+    """Policy, manifest, report and journal of a recorded run are of one design, and the policy has no remarks."""
+    folder = FOLDER / name
+    source = (folder / "policy.py").read_text()
+    manifest = tomllib.loads((folder / "submission.toml").read_text())
+    report = json.loads((folder / "report.json").read_text())
+    journal = Journal(folder / JOURNAL)
+    assert name == f"glia-{manifest['task'].replace('/', '-')}"
+    assert manifest["sources"][0]["sha256"] == report["design_sha256"] == sha256_of(source)
+    simulated = {e["what"]["sha256"]: e["evaluation"] for e in journal.all("simulation")}
+    assert simulated[report["design_sha256"]]["status"] == "ok"
+    assert manifest["accounting"]["simulations"] <= 20
+    assert sum(e.get("cost", {}).get("simulations", 0) for e in journal.entries) == manifest["accounting"]["simulations"]
+    assert static_check(source, TASKS[manifest["task"]].track).notes == ()
+    assert (folder / "REPORT.md").read_text() == as_markdown(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_runs_are_reproduced(name: str, tmp_path: Path) -> None:
+    """Replayed, word for word, a recorded run simulates the same designs at the same costs and chooses the same one."""
+    folder = FOLDER / name
+    task = tomllib.loads((folder / "submission.toml").read_text())["task"]
+    command = [sys.executable, "-m", "glia_bench", "design", "glia", "--task", task, "--lm", f"replay:{folder}"]
+    run = subprocess.run([*command, "--out", str(tmp_path), "--json"], capture_output=True, text=True, check=True)
+    outcome = json.loads(run.stdout)
+    assert outcome["same_as_recording"] is True
+    assert (tmp_path / "design" / "policy.py").read_bytes() == (folder / "policy.py").read_bytes()
