@@ -89,7 +89,9 @@ def test_recorded_runs_hold_what_they_say(name: str) -> None:
     simulated = {e["what"]["sha256"]: e["evaluation"] for e in journal.all("simulation")}
     assert simulated[report["design_sha256"]]["status"] == "ok"
     assert manifest["accounting"]["simulations"] <= 20
-    assert sum(e.get("cost", {}).get("simulations", 0) for e in journal.entries) == manifest["accounting"]["simulations"]
+    assert (
+        sum(e.get("cost", {}).get("simulations", 0) for e in journal.entries) == manifest["accounting"]["simulations"]
+    )
     assert static_check(source, TASKS[manifest["task"]].track).notes == ()
     assert (folder / "REPORT.md").read_text() == as_markdown(report)
 

@@ -111,7 +111,7 @@ NEAR_S = 15
 FAR_S = 120
 W_NEAR = 1.0
 W_FAR = 0.0
-W_BLOCKS = 0.0
+W_FLEET_BLOCKS = 0.0
 W_ARRIVALS_S = 0.0
 MORE = 0.5
 KEEP_S = 30.0
@@ -122,7 +122,7 @@ _AUTOSCALER_RANGES = {
     "NEAR_S": (1, 60),
     "FAR_S": (60, 600),
     **dict.fromkeys(("W_NEAR", "W_FAR"), (0.0, 1.0)),
-    "W_BLOCKS": (0.0, 2.0),
+    "W_FLEET_BLOCKS": (0.0, 2.0),
     "W_ARRIVALS_S": (0.0, 20.0),
     "MORE": (0.0, 3.0),
     "KEEP_S": (0.0, 300.0),
@@ -142,11 +142,11 @@ def scale(window, cluster, memory):
     for k in range(1, NEAR_S + 1):
         arrivals += window.arrivals[-k, 0] / NEAR_S
     requests = W_NEAR * in_system(window, 0, NEAR_S) + W_FAR * in_system(window, 0, FAR_S) + W_ARRIVALS_S * arrivals
-    wanted = MORE + requests / REQUESTS + W_BLOCKS * window.kv_utilisation[-1, 0] * window.ready[-1, 0]
-    if wanted >= memory.shared[{first}] or cluster.now_s - memory.shared[{second}] > KEEP_S:
-        memory.shared[{first}] = wanted
-        memory.shared[{second}] = cluster.now_s
-    size = int(memory.shared[{first}] + 0.999)
+    wanted = MORE + requests / REQUESTS + W_FLEET_BLOCKS * window.kv_utilisation[-1, 0] * window.ready[-1, 0]
+    if wanted >= memory.shared[0] or cluster.now_s - memory.shared[1] > KEEP_S:
+        memory.shared[0] = wanted
+        memory.shared[1] = cluster.now_s
+    size = int(memory.shared[0] + 0.999)
     return int(min(max(size, window.min_replicas[0]), window.max_replicas[0]))
 """
 
@@ -158,10 +158,11 @@ def neutral_template(track: Track, *, has_prefix_view: bool = False) -> str:
         track: Whose.
         has_prefix_view: Whether the task grants the router's own view of prefix caches.
     """
-    constants, bodies, ranges = [], [], {}
+    constants: list[str] = []
+    bodies: list[str] = []
+    ranges: dict[str, tuple[object, ...]] = {}
     if track in ("routing", "cluster"):
-        known = _ROUTER_CONSTANTS
-        constants.append(known)
+        constants.append(_ROUTER_CONSTANTS)
         bodies.append(_ROUTER)
         ranges |= _ROUTER_RANGES
     if track in ("scheduling", "cluster"):
@@ -169,13 +170,9 @@ def neutral_template(track: Track, *, has_prefix_view: bool = False) -> str:
         bodies.append(_SCHEDULER.format(rank="schedule_rank" if track == "cluster" else "rank"))
         ranges |= _SCHEDULER_RANGES
     if track in ("autoscaling", "cluster"):
-        scaler, names = (_AUTOSCALER_CONSTANTS, _AUTOSCALER), dict(_AUTOSCALER_RANGES)
-        if track == "cluster":  # the router has a W_BLOCKS of its own
-            scaler = tuple(text.replace("W_BLOCKS", "W_FLEET_BLOCKS") for text in scaler)  # type: ignore[assignment]
-            names["W_FLEET_BLOCKS"] = names.pop("W_BLOCKS")
-        constants.append(scaler[0])
-        bodies.append(scaler[1].replace("{first}", "0").replace("{second}", "1"))
-        ranges |= names
+        constants.append(_AUTOSCALER_CONSTANTS)
+        bodies.append(_AUTOSCALER)
+        ranges |= _AUTOSCALER_RANGES
     declared = "TUNABLE = {\n" + "".join(f'    "{name}": {_written(r)},\n' for name, r in ranges.items()) + "}\n"
     head = '"""Linear scores of what can be seen, with constants that a search has found."""\n'
     imports = "\nfrom glia_bench import HOLD\n" if track in ("routing", "cluster") else ""

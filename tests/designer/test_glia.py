@@ -87,6 +87,7 @@ def test_replay_reproduces(designed: Designed, tmp_path: Path) -> None:
     assert not voice.has_drifted
 
 
+@pytest.mark.slow
 def test_cut_anywhere(designed: Designed, tmp_path: Path) -> None:
     """A run that was cut after any entry goes on to the same journal and asks nothing twice."""
     first, outcome = designed(ScriptedVoice(answering()))
