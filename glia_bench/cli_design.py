@@ -74,7 +74,11 @@ def _design(options: argparse.Namespace) -> int:
     stop = Stop()
     limits = Limits(jobs=options.jobs, timeout_s=TRIAL_TIMEOUT_S)
     with locked(folder), stop.on_signals(say):
-        run = DesignRun(settings, folder, limits=limits, say=say, stop=stop)
+        try:
+            run = DesignRun(settings, folder, limits=limits, say=say, stop=stop)
+        except KeyboardInterrupt:
+            print(f"interrupted before anything was paid for; go on with --out {folder} --resume", file=sys.stderr)
+            return 1
         if not designer.entry:
             from glia_bench.designer.person import hand_in
 

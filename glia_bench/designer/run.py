@@ -124,10 +124,11 @@ class DesignRun:
             self.journal.append("start", RUN, -1, settings=settings, **known)
             return
         start = self.journal.entries[0]
-        if start["event"] != "start" or start["settings"] != settings:
+        known = start.get("settings", {})
+        if differing := [name for name in settings if known.get(name) != settings[name]]:
+            what = ", ".join(f"{name} {known.get(name)} rather than {settings[name]}" for name in differing)
             raise GliaBenchError(
-                f"{self.folder} holds another run ({start.get('settings')}); go on with its settings, or give another "
-                f"--out"
+                f"{self.folder} holds another run ({what}); go on with its settings, or give another --out"
             )
         if start["build"] != build:
             raise GliaBenchError(
