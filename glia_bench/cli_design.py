@@ -224,10 +224,18 @@ def _folder(options: argparse.Namespace, settings: "Settings") -> Path:
 
 def _show_prompts(options: argparse.Namespace) -> int:
     from glia_bench.designer.bundle import TaskBundle
-    from glia_bench.designer.roles import prompts
 
     bundle = TaskBundle.of(options.task)
-    found = {**prompts(), "objective": bundle.objective_md, "background": bundle.background_md}
+    found: dict[str, str] = {}
+    if options.designer == "glia":
+        from glia_bench.designer.roles import prompts
+
+        found = prompts()
+    elif options.designer in ("oneshot", "best_of_n"):
+        from glia_bench.designer.sampling import SYSTEM, prompt
+
+        found = {"designer": f"--- system\n{SYSTEM}\n\n--- user\n{prompt(bundle)}"}
+    found |= {"objective": bundle.objective_md, "background": bundle.background_md}
     if options.json:
         print(json.dumps(found, indent=1))
     else:

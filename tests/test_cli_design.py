@@ -102,6 +102,14 @@ def test_prompts_give_nothing_away(capsys: pytest.CaptureFixture[str], task: obj
         assert secret not in text, secret
 
 
+def test_prompts_of_samplers(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sampler's one prompt is shown as its model gets it."""
+    code, out, _ = call(capsys, "design", "oneshot", "--task", TASK, "--show-prompts")
+    assert code == 0
+    assert "one complete Python file" in out
+    assert "A weak policy to begin with" in out
+
+
 def test_exports(capsys: pytest.CaptureFixture[str]) -> None:
     """An export says where it is; a second one into it is refused."""
     code, out, _ = call(capsys, "export-task", TASK, "--format", "shinka", "--out", "there")

@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glia_bench.designer.budget import BudgetSpent
 from glia_bench.designer.catalog import entry_of, get_designer
 from glia_bench.designer.context import Candidate
 from glia_bench.designer.outcome import write_outcome
 from glia_bench.designer.run import DesignRun
+from glia_bench.designer.voices import LMFailure, Voice
 from glia_bench.errors import GliaBenchError
-
-if TYPE_CHECKING:
-    from glia_bench.designer.lm import Voice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,7 @@ class Outcome:
         }
 
 
-def drive(run: DesignRun, voice: "Voice | None") -> Outcome:
+def drive(run: DesignRun, voice: Voice | None) -> Outcome:
     """Run the designer that the run's settings name, to its end, and write what came of it.
 
     Raises:
@@ -69,16 +67,14 @@ def drive(run: DesignRun, voice: "Voice | None") -> Outcome:
             words = _words(run, voice)
     except KeyboardInterrupt:
         status, message = "interrupted", "interrupted; go on with --resume"
-    except Exception as failure:
-        if type(failure).__name__ != "LMFailure":
-            raise
+    except LMFailure as failure:
         status, message = "lm_failed", f"the model gave no answer: {failure}; go on with --resume"
     run.end(status, message)
     folder = write_outcome(run, words, model=model)
     return Outcome(status=status, message=message, best=run.best, folder=folder, spent=run.spent())
 
 
-def _words(run: DesignRun, voice: "Voice") -> dict[str, Any]:
+def _words(run: DesignRun, voice: Voice) -> dict[str, Any]:
     """Return what the report says in words; none if what is left does not pay for them."""
     from glia_bench.designer.glia import report_words
 

@@ -3,6 +3,7 @@
 Nothing here asks a model; what an experiment cannot do is said in its line of the result, so that the model can learn.
 """
 
+import ast
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,6 @@ def _values(context: Context, candidate: Candidate, experiment: Any) -> list[str
 
 def _is_whole(source: str, name: str) -> bool:
     """Return whether a constant of the file is an integer, so that it stays one."""
-    import ast
-
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return isinstance(node.value, ast.Constant) and isinstance(node.value.value, int)

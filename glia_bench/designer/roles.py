@@ -13,7 +13,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from glia_bench.designer import signatures
 from glia_bench.designer.context import Context
-from glia_bench.designer.lm import LMFailure, Voice, role_lm, unwrap
+from glia_bench.designer.lm import Voice, role_lm, unwrap
 
 MAX_READINGS = 2
 """Times that a role is asked before its reply counts as malformed."""
@@ -180,6 +180,3 @@ def prompts() -> dict[str, str]:
             messages = adapter.format(predictor.signature, demos=[], inputs=inputs)
             found[name] = "\n\n".join(f"--- {m['role']}\n{m['content']}" for m in messages)
     return found
-
-
-__all__ = ["LMFailure", "Malformed", "Team", "prompts"]
