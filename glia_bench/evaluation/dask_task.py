@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glia_bench.errors import GliaBenchError
 from glia_bench.evaluation.build import Build, describe_build, difference
+from glia_bench.evaluation.designs import Design, what_became_of
 from glia_bench.evaluation.resume import FILE_FIELDS
 from glia_bench.evaluation.runner import Limits, Refusal, settle_trials
 from glia_bench.evaluation.trial import Trial
-from glia_bench.loading import load_policy
 
 SLICE_S = 5.0
 """How long a slice goes on after its first trial before it hands back what is done; starting its process costs a second
@@ -68,14 +67,9 @@ def run_slice(
 
 def _other_policy(trials: Sequence[dict[str, Any]]) -> str:
     """Return which shipped policy is another one here."""
-    for design in (trial["design"] for trial in trials):
-        if design["source"] is None:
-            try:
-                is_same = load_policy(design["name"], design["track"]).sha256 == design["sha256"]
-            except GliaBenchError:
-                is_same = False
-            if not is_same:
-                return f"another policy {design['name']!r}"
+    for design in (Design.from_json(trial["design"]) for trial in trials):
+        if design.is_shipped and what_became_of(design):
+            return f"another policy {design.name!r}"
     return ""
 
 
