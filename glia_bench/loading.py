@@ -6,6 +6,7 @@ only then is it executed, as a fresh module. Executing a stranger's file is as d
 it in a process of its own. `read_source` and `static_check.static_check` never execute anything.
 """
 
+import dataclasses
 import importlib
 import linecache
 import os
@@ -24,6 +25,7 @@ from glia_bench.errors import InvalidPolicyError, UnknownPolicyError, did_you_me
 from glia_bench.policy import CONSTANTS, TRACKS, Policy, Track, hooks_of
 from glia_bench.static_check import MAX_SOURCE_BYTES, SourceFacts, fitting_tracks, static_check
 from glia_bench.tunables import sha256_of, variant_name, with_constants
+from glia_bench.weights import arrays_of, check_bound, declares_weights, read_weights
 
 KINDS = {"human": "human", "published_ai": "published_ai", "bound": "bound", "null": "null"}
 """Folder of `glia_bench.baselines` to the kind of the policies in it."""
@@ -40,7 +42,9 @@ def load_policy(name_or_path: str, track: Track = "routing") -> Policy:
     """
     if _looks_like_path(name_or_path):
         path = Path(name_or_path)
-        return policy_from_source(read_source(path), name=path.stem, path=str(path), track=track)
+        source = read_source(path)
+        weights = read_weights(path, source)
+        return policy_from_source(source, name=path.stem, path=str(path), track=track, weights=weights)
     shipped = {policy.name: policy for policy in shipped_policies()}
     if name_or_path not in shipped:
         known = ", ".join(policy.name for policy in shipped.values() if policy.track == track)
@@ -59,7 +63,9 @@ def shipped_policies(track: Track | None = None) -> list[Policy]:
     return [policy for policy in _all_shipped() if track in (None, policy.track)]
 
 
-def policy_from_source(source: str, *, name: str, path: str, track: Track, kind: str = "user") -> Policy:
+def policy_from_source(
+    source: str, *, name: str, path: str, track: Track, kind: str = "user", weights: bytes = b""
+) -> Policy:
     """Check a policy's text, execute it as a fresh module and return its hooks.
 
     Args:
@@ -68,13 +74,18 @@ def policy_from_source(source: str, *, name: str, path: str, track: Track, kind:
         path: How messages and tracebacks call the text; it need not exist.
         track: Whose hooks it should define.
         kind: Who designed it; "user" if that is not known.
+        weights: Content of its weights file, if its text declares one.
 
     Raises:
-        InvalidPolicyError: If the text breaks a rule, or raises while it is executed.
+        InvalidPolicyError: If the text breaks a rule, or raises while it is executed, or the weights are not its own.
     """
     facts = static_check(source, track, path=path)
-    module = _execute(source, path)
-    return _policy(module, facts, source, name=name, path=path, track=track, kind=kind)
+    arrays = arrays_of(weights, path) if declares_weights(source) else {}
+    module = _execute(source, path, arrays)
+    if declares_weights(source):
+        check_bound(getattr(module, "WEIGHTS", None), weights, path)
+    policy = _policy(module, facts, source, name=name, path=path, track=track, kind=kind)
+    return dataclasses.replace(policy, weights=weights if declares_weights(source) else b"")
 
 
 def with_other_constants(policy: Policy, constants: Mapping[str, object]) -> Policy:
@@ -85,7 +96,8 @@ def with_other_constants(policy: Policy, constants: Mapping[str, object]) -> Pol
     """
     source = with_constants(policy.source, constants)
     name = variant_name(policy.name, sha256_of(source))
-    return policy_from_source(source, name=name, path=policy.path, track=policy.track, kind=policy.kind)
+    known = {"name": name, "path": policy.path, "track": policy.track, "kind": policy.kind}
+    return policy_from_source(source, **known, weights=policy.weights)  # type: ignore[arg-type]
 
 
 def read_source(path: Path) -> str:
@@ -183,9 +195,10 @@ def _policy(
     )
 
 
-def _execute(source: str, path: str) -> types.ModuleType:
-    """Execute a text as a module of its own; Numba and tracebacks find its lines under `path`."""
+def _execute(source: str, path: str, arrays: Mapping[str, object]) -> types.ModuleType:
+    """Execute a text as a module of its own that has some arrays; Numba and tracebacks find its lines under `path`."""
     module = types.ModuleType(f"glia_bench_policy_{sha256_of(source)[:16]}")
+    module.__dict__.update(arrays)
     module.__file__ = path
     linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
     sys.modules[module.__name__] = module

@@ -62,6 +62,7 @@ class Policy:
         source: The file's text.
         sha256: Hash of the source.
         path: Where it was read from.
+        weights: Content of its weights file; empty: it has none.
         routing: Hook name to function, of the router's hooks; empty: the default router.
         scheduling: Likewise of the batch scheduler; `rank` by this name, however it is written in the file.
         autoscaling: Likewise of the autoscaler.
@@ -85,6 +86,7 @@ class Policy:
     source: str
     sha256: str
     path: str
+    weights: bytes = b""
     routing: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     scheduling: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     autoscaling: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
@@ -198,6 +200,12 @@ CONSTANTS: dict[str, Constant] = {
         default="`{}`",
         meaning='constants of the file that `run --tune` may change, with their ranges, e.g. `{"THETA": (0.5, 0.99), '
         '"GROWTH_BLOCKS": (0, 16), "PATIENCE_S": (1.0, 600.0, "log")}`',
+    ),
+    "WEIGHTS": Constant(
+        track=None,
+        default="none",
+        meaning="SHA-256 of the .npz file of the same stem beside it; its arrays are the names that the text annotates "
+        "without a value (`w1: FloatArray`)",
     ),
     "SKIP_BLOCKED": Constant(
         track="routing",

@@ -24,7 +24,7 @@ PACKAGES = {
 
 CORE = {
     *("", "case", "cluster", "errors", "features", "field_reads"),
-    *("policy", "repeatable", "static_check", "tunables", "types"),
+    *("policy", "repeatable", "static_check", "tunables", "types", "weights"),
 }
 """Names below glia_bench that every part may import ("" is glia_bench itself), and that import only each other."""
 

@@ -20,7 +20,7 @@ SHOWN_GROUPS: Mapping[Track, tuple[str, ...]] = {
     "autoscaling": ("window", "cluster", "replica", "memory"),
     "cluster": ("request", "replicas", "cluster", "perf", "inflight", "replica", "window", "memory"),
 }
-NOT_SHOWN = ("TUNABLE",)
+NOT_SHOWN = ("TUNABLE", "WEIGHTS")
 
 ROUTER_RULES = """\
 - An arrival enters the router's held queue, ordered by `rank` (evaluated once, on arrival; ties by arrival; without

@@ -77,6 +77,7 @@ def _is_design(design: dict[str, Any]) -> bool:
         and is_text
         and design["track"] in TRACKS
         and isinstance(design["source"], str | None)
+        and isinstance(design["weights"], str)
         and _are_constants(design["constants"])
     )
 

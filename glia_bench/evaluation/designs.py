@@ -5,6 +5,7 @@ by the first six digits of the text's hash. Constants tuned for a task are froze
 means those. A file of yours travels as its text, so that what runs is what was hashed.
 """
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from glia_bench.policy import Policy, Track
 from glia_bench.tasks.recorded import TRACE_MARK
 from glia_bench.tasks.tuned import frozen
 from glia_bench.tunables import Constants, Number, sha256_of, sorted_constants, variant_name, with_constants
+from glia_bench.weights import read_weights
 
 TUNED = "tuned"
 """What stands for the hash in the name of a policy with the constants that are frozen with the task."""
@@ -34,6 +36,7 @@ class Design:
         sha256: Hash of its source, with its constants in it.
         path: Where it was read from.
         source: Its text if it comes from a file; None for a shipped policy, which is loaded by name.
+        weights: Its weights file in base64; empty: it has none.
         constants: Those in which it differs from the shipped policy that its name begins with.
     """
 
@@ -43,6 +46,7 @@ class Design:
     sha256: str
     path: str
     source: str | None = None
+    weights: str = ""
     constants: Constants = ()
 
     @property
@@ -69,7 +73,8 @@ def load_design(design: Design) -> Policy:
     """
     if design.source is None:
         return _varied(design.idea, design.track, design.constants)
-    return policy_from_source(design.source, name=design.name, path=design.path, track=design.track)
+    weights = base64.b64decode(design.weights)
+    return policy_from_source(design.source, name=design.name, path=design.path, track=design.track, weights=weights)
 
 
 @cache
@@ -97,6 +102,7 @@ def varied(design: Design, constants: Mapping[str, Number]) -> Design:
         sha256=sha256,
         path=design.path,
         source=None if design.source is None else text,
+        weights=design.weights,
         constants=sorted_constants(constants) if design.source is None else (),
     )
 
@@ -124,11 +130,14 @@ def make_designs(references: Sequence[str], track: Track, task_id: str = "") -> 
             design = _named(reference, track, task_id)
         else:
             source = read_source(Path(reference))
+            weights = base64.b64encode(read_weights(Path(reference), source)).decode()
             sha256 = sha256_of(source)
             stem = _plain_name(Path(reference))
             is_taken = stem in known or stems.count(stem) > 1
             name = variant_name(stem, sha256) if is_taken else stem
-            design = Design(name=name, track=track, kind="user", sha256=sha256, path=reference, source=source)
+            design = Design(
+                name=name, track=track, kind="user", sha256=sha256, path=reference, source=source, weights=weights
+            )
         if design.name not in (other.name for other in designs):  # the same text twice is one design
             designs.append(design)
     return designs

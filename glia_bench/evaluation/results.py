@@ -7,6 +7,7 @@ goes on where this one ended. A run that was interrupted or killed and then goes
 was not, timings aside.
 """
 
+import base64
 import contextlib
 import shutil
 import time
@@ -236,9 +237,11 @@ def _prepare(folder: Path, plan: Plan, *, is_new: bool) -> None:
         shutil.rmtree(folder / "logs", ignore_errors=True)
     for design in {trial.design.name: trial.design for trial in plan.trials}.values():
         if design.source is not None:
-            copy = folder / _copy_of(design.name)
-            copy.parent.mkdir(exist_ok=True)
-            copy.write_text(design.source, encoding="utf-8")
+            text, weights = (folder / name for name in _copies_of(design.name))
+            text.parent.mkdir(exist_ok=True)
+            text.write_text(design.source, encoding="utf-8")
+            if design.weights:
+                weights.write_bytes(base64.b64decode(design.weights))
 
 
 def _files_of_earlier(folder: Path) -> set[str]:
@@ -255,15 +258,17 @@ def _files_of(folder: Path, record: ResultRecord) -> set[str]:
     Only what an earlier record names may ever be removed: what else lies there is not ours.
     """
     names = {name for trial in record["trials"] for name in _files_of_trial(trial)}
-    return _inside(folder, names | {_copy_of(refused["policy"]) for refused in record["environment"]["refused"]})
+    refused = (name for entry in record["environment"]["refused"] for name in _copies_of(entry["policy"]))
+    return _inside(folder, names | set(refused))
 
 
 def _files_of_trial(record: TrialRecord) -> list[str]:
-    return [*files_named(record), _copy_of(record["policy"])]
+    return [*files_named(record), *_copies_of(record["policy"])]
 
 
-def _copy_of(policy: str) -> str:
-    return f"policies/{policy}.py"
+def _copies_of(policy: str) -> tuple[str, str]:
+    """Return where a design's text is kept in a result's folder, and where its weights are, if it has any."""
+    return f"policies/{policy}.py", f"policies/{policy}.npz"
 
 
 def _inside(folder: Path, names: Iterable[str]) -> set[str]:
@@ -275,7 +280,7 @@ def _inside(folder: Path, names: Iterable[str]) -> set[str]:
 def _forget(folder: Path, plan: Plan, *, keep: set[str]) -> None:
     """Remove what `_prepare` made for a run that ended before its first trial."""
     for design in {trial.design for trial in plan.trials if trial.design.source is not None}:
-        if (name := _copy_of(design.name)) not in keep:
+        for name in set(_copies_of(design.name)) - keep:
             (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (folder / "policies").rmdir()

@@ -43,7 +43,7 @@ RESULT_FIELDS = (
 )
 """Fields of a trial that enter `results_id`; the rest (names, timings, messages, paths) may differ between machines."""
 
-DESIGN_FIELDS = frozenset({"name", "track", "kind", "sha256", "source", "constants"})
+DESIGN_FIELDS = frozenset({"name", "track", "kind", "sha256", "source", "weights", "constants"})
 """Fields of a design; the source is null for shipped ones; `constants`, pairs of name and value, say in what such a one
 differs from the policy that its name begins with."""
 
