@@ -142,16 +142,16 @@ def test_the_sealed_split_on_the_command_line(
 ) -> None:
     """Without a season one line says what is missing; with it the run prints its gaps."""
     monkeypatch.delenv(sealed.VARIABLE, raising=False)
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
     code, _, err = call(capsys, "run", *SMALL, "--split", "sealed", "--out", "t")
     assert (code, err.count("\n")) == (1, 1)
     assert "GLIA_BENCH_SEALED" in err
     file = tmp_path / "season.json"
     sealed.main(["new", str(file), "--season", "autumn", "--task", TASK])
     monkeypatch.setenv(sealed.VARIABLE, str(file))
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
     code, out, _ = call(capsys, "run", *SMALL, "--split", "both", "--out", "both")
     assert code == 0
     assert "gap to fresh seeds" in out
     assert "gap to perturbed seeds" in out
-    sealed._season_of_environment.cache_clear()
+    sealed.season_of_environment.cache_clear()
